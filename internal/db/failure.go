@@ -1,0 +1,86 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"carnet/internal/problem"
+)
+
+// ErrStopped is returned by everything after the store failed: it is closed to reads and writes for good.
+var ErrStopped = problem.New(problem.Overloaded, "The server is stopping because its storage failed. Nothing was changed. Try again when it runs again.")
+
+// ErrUnknown is wrapped by the error of a commit whose outcome is not known.
+var ErrUnknown = errors.New("the outcome of the transaction is not known")
+
+// errFull is what a write gets while the disk has no room. Nothing of it happened, and reads go on.
+var errFull = &problem.Error{
+	Code: problem.Overloaded, RetryAfter: 30,
+	Detail: "The server's disk is full, so nothing can be changed right now. Nothing was. Tokens go on being verified. Try again later.",
+}
+
+// Err returns nil while the store can be used, and ErrStopped with its cause after it failed.
+func (d *DB) Err() error {
+	if cause := d.broken.Load(); cause != nil {
+		return ErrStopped.Because(*cause)
+	}
+	return nil
+}
+
+// seen looks at an error on its way out. A full disk becomes a refusal that says so. A disk or file that failed stops
+// everything: SQLite would go on after a failed sync, although what is on disk is then unknown (Rebello et al., "Can
+// Applications Recover from fsync Failures?", USENIX ATC 2020).
+func (d *DB) seen(err error) error {
+	if err == nil {
+		return nil
+	}
+	var failure *sqlite.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	switch failure.Code() & 0xff {
+	case sqlite3.SQLITE_FULL:
+		return errFull.Because(err)
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY:
+		d.stop(err)
+		return ErrStopped.Because(err)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM:
+		return problem.New(problem.Overloaded, "The server is too busy to do this now. Nothing was changed. Try again in a moment.").Because(err)
+	default:
+		return err
+	}
+}
+
+// commitFailed decides what a failed commit means. A full disk rolls back; anything else leaves the outcome unknown.
+func (d *DB) commitFailed(err error) error {
+	var failure *sqlite.Error
+	if errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_FULL {
+		// The failed COMMIT may leave the transaction open on the connection.
+		_, _ = d.write.ExecContext(context.Background(), "ROLLBACK")
+		return errFull.Because(err)
+	}
+	for _, s := range d.subscribers {
+		s.Drop()
+	}
+	cause := fmt.Errorf("commit: %w: %w", ErrUnknown, err)
+	d.stop(cause)
+	return ErrStopped.Because(cause)
+}
+
+// stop closes the store to everybody and tells the process to end, once.
+func (d *DB) stop(cause error) {
+	d.stopped.Do(func() {
+		d.broken.Store(&cause)
+		for _, s := range d.subscribers {
+			s.Drop()
+		}
+		if d.fatal != nil {
+			// In a goroutine: the caller may hold what an orderly end waits for.
+			go d.fatal(fmt.Errorf("storage failed, so this process stops and acknowledges nothing more: %w", cause))
+		}
+	})
+}

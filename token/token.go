@@ -21,7 +21,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
+	"unsafe"
 )
 
 // Kind says what sort of credential a value is. It is readable in the value itself.
@@ -82,9 +85,13 @@ func (d Digest) Equal(stored []byte) bool { return subtle.ConstantTimeCompare(d[
 // Value is a well-formed credential. The zero Value is not one. Printing one shows its prefix only: [Value.Reveal] is
 // the single way to the secret.
 type Value struct {
-	text string
-	kind Kind
+	// first is where the text starts; it is always ValueLength long. A pointer rather than a string, because package fmt
+	// prints the unexported fields of a struct that holds a Value without asking the Value how.
+	first *byte
+	kind  Kind
 }
+
+func valueOf(text string, kind Kind) Value { return Value{first: unsafe.StringData(text), kind: kind} }
 
 // Mint makes a new value of kind k from the operating system's random generator. It panics on an unknown kind.
 func Mint(k Kind) Value {
@@ -98,24 +105,14 @@ func Mint(k Kind) Value {
 	buf = append(buf, '_')
 	buf = appendRandom(buf, SecretLength)
 	buf = appendChecksum(buf)
-	return Value{text: string(buf), kind: k}
+	return valueOf(string(buf), k)
 }
 
 // Parse recognizes a value. It returns [ErrMalformed], and never any part of text, when text is not exactly one.
 // It does not allocate.
 func Parse(text string) (Value, error) {
-	if len(text) != ValueLength || text[PrefixLength] != '_' {
-		return Value{}, ErrMalformed
-	}
-	var kind Kind
-	switch text[:KindLength] {
-	case "carnet_pat_":
-		kind = Personal
-	case "carnet_agt_":
-		kind = Agent
-	case "carnet_ses_":
-		kind = Session
-	default:
+	kind, _, ok := Glance(text)
+	if !ok {
 		return Value{}, ErrMalformed
 	}
 	if !isBase62(text[KindLength:PrefixLength]) || !isBase62(text[PrefixLength+1:]) {
@@ -124,7 +121,34 @@ func Parse(text string) (Value, error) {
 	if checksum(text[:ValueLength-ChecksumLength]) != [ChecksumLength]byte([]byte(text[ValueLength-ChecksumLength:])) {
 		return Value{}, ErrMalformed
 	}
-	return Value{text: text, kind: kind}, nil
+	return valueOf(text, kind), nil
+}
+
+// Glance returns the kind and lookup id that text claims, looking at its shape only: neither its alphabet nor its
+// checksum. It serves to find a stored digest, which [DigestOf] text must then equal; text without one needs a [Parse].
+func Glance(text string) (kind Kind, lookup LookupID, ok bool) {
+	if len(text) != ValueLength || text[PrefixLength] != '_' {
+		return 0, LookupID{}, false
+	}
+	switch text[:KindLength] {
+	case "carnet_pat_":
+		kind = Personal
+	case "carnet_agt_":
+		kind = Agent
+	case "carnet_ses_":
+		kind = Session
+	default:
+		return 0, LookupID{}, false
+	}
+	copy(lookup[:], text[KindLength:PrefixLength])
+	return kind, lookup, true
+}
+
+// DigestOf returns the digest of text that has the length of a value, whether or not it is one. It does not allocate.
+func DigestOf(text string) Digest {
+	var fixed [ValueLength]byte // on the stack
+	n := copy(fixed[:], text)
+	return sha256.Sum256(fixed[:n])
 }
 
 // ParsePrefix recognizes a prefix as [Value.Prefix] returns it, and gives the kind and lookup id that it names.
@@ -146,37 +170,41 @@ func PrefixOf(k Kind, id string) string { return k.Prefix() + id }
 // Kind returns the kind of credential.
 func (v Value) Kind() Kind { return v.kind }
 
-// Reveal returns the whole value. It is shown to its owner once and stored nowhere.
-func (v Value) Reveal() string { return v.text }
-
-// Prefix returns the part that may be shown and logged: the kind and the lookup id.
-func (v Value) Prefix() string { return v.text[:PrefixLength] }
-
-// Lookup returns the lookup id.
-func (v Value) Lookup() LookupID { return LookupID([]byte(v.text[KindLength:PrefixLength])) }
-
-// Digest returns the SHA-256 of the whole value.
-func (v Value) Digest() Digest {
-	var text [ValueLength]byte // on the stack: verification must not allocate
-	copy(text[:], v.text)
-	return sha256.Sum256(text[:])
+// Reveal returns the whole value, "" for the zero Value. It is shown to its owner once and stored nowhere.
+func (v Value) Reveal() string {
+	if v.first == nil {
+		return ""
+	}
+	return unsafe.String(v.first, ValueLength)
 }
 
-// GoString returns the prefix only, for the same reason as [Value.String].
-func (v Value) GoString() string { return "token.Value(" + v.safe() + ")" }
+// Prefix returns the part that may be shown and logged: the kind and the lookup id.
+func (v Value) Prefix() string {
+	if v.first == nil {
+		return ""
+	}
+	return v.Reveal()[:PrefixLength]
+}
 
-// String returns the prefix only, so that a value that reaches a log by accident says nothing.
-func (v Value) String() string { return v.safe() }
+// Lookup returns the lookup id. It panics on the zero Value.
+func (v Value) Lookup() LookupID { return LookupID([]byte(v.Reveal()[KindLength:PrefixLength])) }
 
-// MarshalText returns the prefix only, for the same reason as [Value.String]; JSON encoders use it.
-func (v Value) MarshalText() ([]byte, error) { return []byte(v.safe()), nil }
+// Digest returns the SHA-256 of the whole value.
+func (v Value) Digest() Digest { return DigestOf(v.Reveal()) }
 
-func (v Value) safe() string {
-	if v.text == "" {
+// Format writes the prefix only, whatever the verb, so that a value that reaches a log by accident says nothing.
+func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
+
+// String returns the prefix only, for the same reason as [Value.Format].
+func (v Value) String() string {
+	if v.first == nil {
 		return ""
 	}
 	return v.Prefix() + "_…"
 }
+
+// MarshalText returns the prefix only, for the same reason as [Value.Format]; JSON encoders and loggers use it.
+func (v Value) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // appendRandom appends n characters drawn evenly from the alphabet. Bytes of 248 and above are drawn again: 248 is the
 // largest multiple of 62 that fits, and keeping the rest would make the first eight characters likelier.
@@ -201,9 +229,9 @@ func appendChecksum(buf []byte) []byte {
 
 // checksum is the CRC-32 (IEEE) of text in six base62 characters, the most significant first.
 func checksum(text string) [ChecksumLength]byte {
-	var stack [ValueLength]byte
-	n := copy(stack[:], text)
-	sum := crc32.ChecksumIEEE(stack[:n])
+	// The bytes of the text itself, which crc32 only reads: a copy would be moved to the heap on every verification,
+	// because crc32 calls its implementation through a variable.
+	sum := crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text)))
 	var out [ChecksumLength]byte
 	for i := ChecksumLength - 1; i >= 0; i-- {
 		out[i] = alphabet[sum%62]

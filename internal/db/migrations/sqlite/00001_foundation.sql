@@ -126,7 +126,9 @@ CREATE TABLE project_members (
     role            TEXT    NOT NULL,
     created_at      INTEGER NOT NULL,
     PRIMARY KEY (organization_id, project_id, user_id),
-    FOREIGN KEY (organization_id, project_id) REFERENCES projects (organization_id, id)
+    FOREIGN KEY (organization_id, project_id) REFERENCES projects (organization_id, id),
+    -- Who leaves the organization leaves its projects, and does not find them again on coming back.
+    FOREIGN KEY (organization_id, user_id) REFERENCES memberships (organization_id, user_id) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX project_members_by_user ON project_members (organization_id, user_id, project_id);
 

@@ -1,0 +1,31 @@
+// Command carnet is the access-token server for products with organizations and projects, and its command line.
+//
+// This package parses the command line, wires the rooms together and runs; it decides nothing.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"carnet/internal/cli"
+)
+
+// version is stamped in by the Makefile.
+var version string
+
+// commandLine is every command of the program.
+type commandLine struct {
+	cli.Commands
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	// The first interrupt asks the command to stop, the second one ends the process.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return cli.Run(ctx, &commandLine{}, os.Args[1:], cli.NewTerminal(cli.Version(version)))
+}

@@ -1,0 +1,118 @@
+package tokens
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"carnet/internal/db"
+	"carnet/internal/lastuse"
+	"carnet/internal/tokens/rows"
+)
+
+// useBatch is how many tokens' uses one transaction writes.
+const useBatch = 500
+
+// FlushUses writes the uses that verification collected and that are due: each token's at most once a minute, or all
+// when everything is true. It is called every few seconds and at the end.
+func (s *Service) FlushUses(ctx context.Context, everything bool) error {
+	now := s.Now()
+	return errors.Join(
+		s.Uses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
+			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeUses(ctx, rows.New(tx), uses) })
+		}),
+		s.LateUses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
+			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeLateUses(ctx, rows.New(tx), uses) })
+		}))
+}
+
+func writeUses(ctx context.Context, q *rows.Queries, uses []lastuse.Use) error {
+	for _, u := range uses {
+		err := q.RecordUse(ctx, rows.RecordUseParams{
+			OrganizationID: u.Key.Organization, TokenID: u.Key.ID, LastUsedAt: u.At, Address: u.Origin.AddressText(), Client: u.Origin.Client,
+		})
+		if err != nil {
+			return fmt.Errorf("write the last use of token %s: %w", u.Key.ID, err)
+		}
+		for day, calls := range u.Calls {
+			err := q.RecordDay(ctx, rows.RecordDayParams{OrganizationID: u.Key.Organization, TokenID: u.Key.ID, Day: day, Calls: calls})
+			if err != nil {
+				return fmt.Errorf("count the calls of token %s: %w", u.Key.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+func writeLateUses(ctx context.Context, q *rows.Queries, uses []lastuse.Use) error {
+	for _, u := range uses {
+		tokenID, lookup, _ := strings.Cut(u.Key.ID, "/")
+		var calls int64
+		for _, n := range u.Calls {
+			calls += n
+		}
+		err := q.RecordLateUse(ctx, rows.RecordLateUseParams{
+			OrganizationID: u.Key.Organization, TokenID: tokenID, LookupID: lookup, Uses: calls, LastUsedAt: u.At,
+			Address: u.Origin.AddressText(), Client: u.Origin.Client,
+		})
+		if err != nil {
+			return fmt.Errorf("write the late use of token %s: %w", tokenID, err)
+		}
+	}
+	return nil
+}
+
+// Retention of tokens that ended, and of the days on which calls are counted.
+const (
+	endedRetention = 90 * 24 * time.Hour
+	cleanBatch     = 200
+)
+
+// Clean forgets tokens that ended more than 90 days ago, with all that belongs to them, and counts of calls that no
+// page shows any more, in small batches.
+func (s *Service) Clean(ctx context.Context, now time.Time) error {
+	day := now.UTC().AddDate(0, 0, -activityDays-1).Format(time.DateOnly)
+	err := s.DB.DeleteInBatches(ctx, `DELETE FROM token_use_days WHERE (organization_id, token_id, day) IN
+		(SELECT organization_id, token_id, day FROM token_use_days WHERE day < $1 LIMIT $2)`, day)
+	if err != nil {
+		return fmt.Errorf("clean the calls of tokens: %w", err)
+	}
+	limit := sql.NullInt64{Int64: db.Micros(now.Add(-endedRetention)), Valid: true}
+	for {
+		var forgotten int
+		err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			q := rows.New(tx)
+			ended, err := q.LongEnded(ctx, rows.LongEndedParams{RevokedAt: limit, Limit: cleanBatch})
+			if err != nil {
+				return fmt.Errorf("find tokens that ended long ago: %w", err)
+			}
+			forgotten = len(ended)
+			for _, t := range ended {
+				if err := forget(ctx, q, t.OrganizationID, t.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || forgotten < cleanBatch {
+			return err
+		}
+	}
+}
+
+func forget(ctx context.Context, q *rows.Queries, organization, tokenID string) error {
+	err := errors.Join(
+		q.ForgetLateUses(ctx, rows.ForgetLateUsesParams{OrganizationID: organization, TokenID: tokenID}),
+		q.ForgetUse(ctx, rows.ForgetUseParams{OrganizationID: organization, TokenID: tokenID}),
+		q.ForgetDays(ctx, rows.ForgetDaysParams{OrganizationID: organization, TokenID: tokenID}),
+		q.DeleteTokenProjects(ctx, rows.DeleteTokenProjectsParams{OrganizationID: organization, TokenID: tokenID}),
+		q.ForgetCredentials(ctx, rows.ForgetCredentialsParams{OrganizationID: organization, TokenID: tokenID}),
+		q.ForgetToken(ctx, rows.ForgetTokenParams{OrganizationID: organization, ID: tokenID}))
+	if err != nil {
+		return fmt.Errorf("forget token %s: %w", tokenID, err)
+	}
+	return nil
+}

@@ -1,0 +1,26 @@
+// Copy buttons, with feedback that is seen and spoken.
+
+export function enableCopying() {
+  const spoken = document.getElementById("spoken");
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    if (!navigator.clipboard) continue; // plain HTTP away from loopback: the text can still be selected
+    const source = document.getElementById(button.dataset.copy);
+    const word = button.querySelector("span");
+    button.classList.add("ready");
+    button.addEventListener("click", async () => {
+      let said;
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+        word.textContent = "Copied";
+        said = "Copied to the clipboard";
+      } catch {
+        getSelection().selectAllChildren(source);
+        word.textContent = "Press Ctrl C";
+        said = "Copying is not allowed here. The text is selected: copy it with the keyboard.";
+      }
+      spoken.textContent = "";
+      requestAnimationFrame(() => (spoken.textContent = said));
+      setTimeout(() => (word.textContent = "Copy"), 2500);
+    });
+  }
+}

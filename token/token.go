@@ -24,6 +24,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"regexp"
+	"strings"
 	"unsafe"
 )
 
@@ -205,6 +207,16 @@ func (v Value) String() string {
 
 // MarshalText returns the prefix only, for the same reason as [Value.Format]; JSON encoders and loggers use it.
 func (v Value) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+var pattern = regexp.MustCompile(Pattern)
+
+// Redact returns text with every value in it cut to its prefix, for logs and messages that could hold one by accident.
+func Redact(text string) string {
+	if !strings.Contains(text, "carnet_") {
+		return text
+	}
+	return pattern.ReplaceAllStringFunc(text, func(found string) string { return found[:PrefixLength] + "_…" })
+}
 
 // appendRandom appends n characters drawn evenly from the alphabet. Bytes of 248 and above are drawn again: 248 is the
 // largest multiple of 62 that fits, and keeping the rest would make the first eight characters likelier.

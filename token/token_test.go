@@ -3,6 +3,7 @@ package token_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -117,7 +118,7 @@ func refuse(t *testing.T, what, text string) {
 		t.Errorf("accepted: %s", what)
 		return
 	}
-	if err != token.ErrMalformed || v != (token.Value{}) {
+	if !errors.Is(err, token.ErrMalformed) || v != (token.Value{}) {
 		t.Errorf("%s: refused with %q and a value", what, err)
 	}
 }
@@ -181,7 +182,7 @@ func TestParsePrefixReadsPrefixesOnly(t *testing.T) {
 			t.Errorf("the prefix of a %s value is read as %d, %v", kind.Prefix(), got, err)
 		}
 		for _, text := range []string{"", v.Reveal(), v.Prefix() + "_", v.Prefix()[1:], kind.Prefix(), strings.ToUpper(v.Prefix()), v.Prefix()[:token.PrefixLength-1] + "-"} {
-			if _, _, err := token.ParsePrefix(text); err != token.ErrMalformed {
+			if _, _, err := token.ParsePrefix(text); !errors.Is(err, token.ErrMalformed) {
 				t.Errorf("%d characters that are no prefix: %v", len(text), err)
 			}
 		}
@@ -225,7 +226,7 @@ func TestPrintingNeverShowsTheSecret(t *testing.T) {
 	outputs = append(outputs, log.String(), fmt.Sprint(v), fmt.Sprintln(&v))
 	secret := text[token.PrefixLength+1:]
 	for _, out := range outputs {
-		for _, form := range []string{secret, secret[:8], fmt.Sprintf("%x", secret[:8]), fmt.Sprintf("%X", secret[:8]), strings.Trim(fmt.Sprint([]byte(secret[:8])), "[]")} {
+		for _, form := range []string{secret, secret[:8], fmt.Sprintf("%x", secret[:8]), fmt.Sprintf("%X", secret[:8]), strings.Trim(fmt.Sprintf("%d", []byte(secret[:8])), "[]")} {
 			if strings.Contains(out, form) {
 				t.Fatalf("the secret is in what is printed: %s", strings.ReplaceAll(out, secret, "SECRET"))
 			}
@@ -297,7 +298,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		v, err := token.Parse(text)
 		if err != nil {
-			if err != token.ErrMalformed || v != (token.Value{}) {
+			if !errors.Is(err, token.ErrMalformed) || v != (token.Value{}) {
 				t.Fatalf("refused with %q and a value", err)
 			}
 			return

@@ -37,6 +37,9 @@ type Config struct {
 	Log      *slog.Logger
 	// Version is this build's, for the document.
 	Version string
+	// CookieName is that of the session cookie, and Secure whether browsers reach the server by HTTPS.
+	CookieName string
+	Secure     bool
 }
 
 // API is the door.

@@ -93,7 +93,7 @@ func (t *Terminal) readData(source string) (any, error) {
 	case source == "-" || source == "@-":
 		text, err = io.ReadAll(t.In)
 	case isFile:
-		text, err = os.ReadFile(name) //nolint:gosec // reading the file that the person names is the point
+		text, err = os.ReadFile(name)
 	default:
 		return nil, Usage("--data takes @FILE or -; for single fields there is --field.")
 	}

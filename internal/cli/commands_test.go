@@ -86,15 +86,15 @@ func TestLogoutForgetsEvenWhenTheServerIsGone(t *testing.T) {
 	p.run("whoami").expect(t, ExitSignIn)
 }
 
-const describedAPI = `{"paths": {
-	"/api/v1/me": {"get": {"x-carnet-scopes": [], "security": [{"token": []}, {"session": []}]}},
+const describedAPI = `{"servers": [{"url": "/api/v1"}], "paths": {
+	"/me": {"get": {"x-carnet-scopes": [], "security": [{"token": []}, {"session": []}]}},
 	"/api/v1/tasks": {"parameters": [], "get": {"x-carnet-scopes": ["tasks:read"]}},
-	"/api/v1/tasks/counts": {"get": {"x-carnet-scopes": ["tasks:read"]}},
+	"/api/v1/tasks/counts": {"get": {"x-carnet-scopes": ["counts:read"]}},
 	"/api/v1/tasks/{id}": {"get": {"x-carnet-scopes": ["tasks:read", "tasks:write"]}, "patch": {"x-carnet-scopes": ["tasks:write"]}},
-	"/api/v1/tasks/{id}/comments": {"post": {"security": [{"session": []}, {"token": ["comments:write"]}]}},
+	"/api/v1/tasks/{id}/comments": {"post": {"security": [{"session": []}, {"token": ["comments:write"]}, {"token": ["never:reached"]}]}},
 	"/api/v1/members": {"get": {"x-carnet-scopes": ["members:read"]}},
-	"/api/v1/tokens": {"get": {"security": [{"session": []}, {"cookie": []}]}},
-	"/api/v1/auth/sign-in": {"post": {"security": []}}}}`
+	"/api/v1/tokens": {"get": {"x-carnet-scopes": [], "security": [{"session": []}, {"cookie": []}]}},
+	"/api/v1/auth/sign-in": {"post": {"security": [{}]}}}}`
 
 func TestForPicksTheLeastScopes(t *testing.T) {
 	t.Parallel()
@@ -109,7 +109,7 @@ func TestForPicksTheLeastScopes(t *testing.T) {
 		{[]string{"GET /tasks"}, "tasks:read"},
 		{[]string{"get /api/v1/tasks/?status=done"}, "tasks:read"},
 		{[]string{"GET /tasks/tsk_1"}, "tasks:read"}, // read or write would do: the lesser one
-		{[]string{"GET /tasks/counts"}, "tasks:read"},
+		{[]string{"GET /tasks/counts"}, "counts:read"},
 		{[]string{"PATCH /tasks/counts"}, "tasks:write"}, // only the template takes PATCH
 		{[]string{"GET /tasks", "PATCH /tasks/{id}"}, "tasks:write"},
 		{[]string{"POST /tasks/tsk_1/comments", "GET /members", "GET /members"}, "comments:write members:read"},
@@ -178,10 +178,10 @@ func TestLostAnswerIsAskedForAgainUnderTheSameKey(t *testing.T) {
 	f, p := newFake(t), newPerson(t)
 	p.signedIn(f)
 	f.on("POST /tokens", answer{hangUp: true}, answer{status: 201, body: `{"token": {"id": "tok_1", "name": "Script"}, "value": null}`})
-	got := p.run("token", "create", "--name", "Script", "--scope", "tasks:read", "--organization", "acme")
+	got := p.run("token", "create", "--name", "Script", "--scope", "tasks:read", "--organization", "acme", "--idempotency-key", "mine")
 	got.expect(t, ExitFailed, "carnet token rotate tok_1")
 	sent := f.requests("POST /tokens")
-	if len(sent) != 2 || sent[0].header.Get("Idempotency-Key") != sent[1].header.Get("Idempotency-Key") || sent[0].body != sent[1].body {
+	if len(sent) != 2 || sent[0].header.Get("Idempotency-Key") != "mine" || sent[1].header.Get("Idempotency-Key") != "mine" || sent[0].body != sent[1].body {
 		t.Errorf("sent %v", sent)
 	}
 	if got.out != "" {
@@ -225,6 +225,14 @@ func TestSensitiveChangeAsksForThePasswordAgain(t *testing.T) {
 	p.run("token", "rotate", "tok_1").expect(t, ExitSignIn, "carnet login")
 	if n := len(f.requests("POST /auth/reauthenticate")); n != 2 {
 		t.Errorf("reauthenticated %d times", n)
+	}
+
+	// A server that is never content is not asked for ever.
+	f.on("POST /auth/reauthenticate", stale)
+	p.secrets = []string{"right", "again", "and again"}
+	p.run("token", "rotate", "tok_1").expect(t, ExitSignIn)
+	if len(p.secrets) != 2 {
+		t.Errorf("the password was asked for %d times", 3-len(p.secrets))
 	}
 }
 

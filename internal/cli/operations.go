@@ -14,7 +14,7 @@ type operation struct {
 	method   string
 	template []string // the path's segments below /api/v1, such as "tasks", "{id}"
 
-	scopes  []string // what a token needs, all of them
+	scopes  []string // the least that lets a token through
 	session bool     // no token may call it
 }
 
@@ -47,9 +47,9 @@ func (c *client) readOperations(ctx context.Context) ([]operation, error) {
 	return operations, nil
 }
 
-// parseOperations reads an OpenAPI 3.1 document. An operation's scopes stand in its extension x-carnet-scopes; where it
-// has none, the scopes of its security requirement for tokens count. One whose requirements name only sessions and
-// cookies is closed to tokens.
+// parseOperations reads an OpenAPI 3.1 document. The extension x-carnet-scopes lists the scopes any one of which lets a
+// token through, least first; where an operation lacks it, its security requirements say the same. One whose
+// requirements name only sessions and cookies is closed to tokens.
 func parseOperations(text []byte) ([]operation, error) {
 	type requirements []map[string][]string
 	var document struct {
@@ -76,7 +76,7 @@ func parseOperations(text []byte) ([]operation, error) {
 			op := operation{method: method, template: segments(path)}
 			op.scopes, op.session = tokenScopes(described.Security)
 			if described.Scopes != nil {
-				op.scopes = *described.Scopes
+				op.scopes = (*described.Scopes)[:min(1, len(*described.Scopes))]
 			}
 			operations = append(operations, op)
 		}
@@ -121,18 +121,9 @@ func leastScopes(operations []operation, calls []string) ([]string, error) {
 		if op.session {
 			return nil, Usage("No token can call %s: it needs a person's sign-in.", op)
 		}
-		scopes = append(scopes, op.least()...)
+		scopes = append(scopes, op.scopes...)
 	}
 	return reduce(scopes), nil
-}
-
-// least returns the operation's scopes without a write whose read is listed too: needing both would be saying the same
-// twice, so the two are alternatives, and the read is the lesser one.
-func (o operation) least() []string {
-	return slices.DeleteFunc(slices.Clone(o.scopes), func(scope string) bool {
-		resource, isWrite := strings.CutSuffix(scope, ":write")
-		return isWrite && slices.Contains(o.scopes, resource+":read")
-	})
 }
 
 // reduce sorts scopes and drops repeats and every read that the write of the same resource includes.

@@ -138,13 +138,13 @@ func (d *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx)
 	if err != nil {
 		return fmt.Errorf("begin a write: %w", d.seen(err))
 	}
+	// After a commit this does nothing. Without it a panic in fn would keep the only connection for ever.
+	defer func() { _ = tx.Rollback() }()
 	if err := fn(ctx, tx); err != nil {
-		_ = tx.Rollback()
 		return d.seen(err)
 	}
 	epoch, changes, err := moved(ctx, tx)
 	if err != nil {
-		_ = tx.Rollback()
 		return d.seen(err)
 	}
 	if err := tx.Commit(); err != nil {

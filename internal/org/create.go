@@ -39,7 +39,7 @@ func (s *Service) Create(ctx context.Context, caller access.Caller, input NewOrg
 		if err != nil {
 			return err
 		}
-		_, created, err = s.insert(ctx, tx, caller, input.Slug, name, access.Free, caller.UserID)
+		created, err = s.insert(ctx, tx, caller, input.Slug, name, access.Free, caller.UserID)
 		return err
 	})
 	if err != nil {
@@ -71,24 +71,24 @@ func mayFound(ctx context.Context, tx *sql.Tx, caller access.Caller) error {
 }
 
 // insert makes an organization with its first owner, and records it. A slug that is taken is a conflict.
-func (s *Service) insert(ctx context.Context, tx *sql.Tx, caller access.Caller, slug, name string, plan access.Plan, owner string) (organizationID string, o Organization, err error) {
+func (s *Service) insert(ctx context.Context, tx *sql.Tx, caller access.Caller, slug, name string, plan access.Plan, owner string) (Organization, error) {
 	q := rows.New(tx)
 	organizationID, now := id.New(id.Organization), db.Micros(s.Now())
 	made, err := q.InsertOrganization(ctx, rows.InsertOrganizationParams{ID: organizationID, Slug: slug, Name: name, Plan: plan.String(), CreatedAt: now})
 	if err != nil {
-		return "", Organization{}, fmt.Errorf("make the organization: %w", err)
+		return Organization{}, fmt.Errorf("make the organization: %w", err)
 	}
 	if made == 0 {
-		return "", Organization{}, problem.New(problem.Conflict, "There is an organization with that slug already. Choose another one.")
+		return Organization{}, problem.New(problem.Conflict, "There is an organization with that slug already. Choose another one.")
 	}
 	if _, err := q.InsertMember(ctx, rows.InsertMemberParams{OrganizationID: organizationID, UserID: owner, Role: access.Owner.String(), CreatedAt: now}); err != nil {
-		return "", Organization{}, fmt.Errorf("make the first owner: %w", err)
+		return Organization{}, fmt.Errorf("make the first owner: %w", err)
 	}
 	detail := map[string]any{"slug": slug, "plan": plan.String(), "owner": owner}
 	if err := s.record(ctx, tx, caller, organizationID, "organization.created", organizationID, detail); err != nil {
-		return "", Organization{}, err
+		return Organization{}, err
 	}
-	return organizationID, Organization{Slug: slug, Name: name, Plan: plan.String(), Role: access.Owner.String(), CreatedAt: db.Time(now)}, nil
+	return Organization{Slug: slug, Name: name, Plan: plan.String(), Role: access.Owner.String(), CreatedAt: db.Time(now)}, nil
 }
 
 var slugForm = regexp.MustCompile(`^[a-z][a-z0-9-]{1,39}$`)

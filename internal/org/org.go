@@ -207,7 +207,7 @@ func live(ctx context.Context, tx *sql.Tx, caller access.Caller) error {
 }
 
 func (s *Service) record(ctx context.Context, tx *sql.Tx, caller access.Caller, organizationID, action, resource string, detail map[string]any) error {
-	if caller.Kind == access.Anonymous {
+	if caller.UserID == "" {
 		if detail == nil {
 			detail = map[string]any{}
 		}

@@ -74,4 +74,4 @@ WHERE u.email_key = $1 AND u.email_verified_at IS NOT NULL AND EXISTS (
               AND p.deleted_at IS NULL)));
 
 -- name: UserByEmail :one
-SELECT id FROM users WHERE email_key = $1;
+SELECT id, suspended_at FROM users WHERE email_key = $1;

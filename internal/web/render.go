@@ -108,6 +108,8 @@ func (r *renderer) functions(files *assets) template.FuncMap {
 		"words":    words,
 		"status":   func(s string) string { return titles[s] },
 		"lower":    strings.ToLower,
+		"now":      func() string { return r.now().UTC().Format(time.RFC3339) },
+		"as":       withArticle,
 		"list":     func(items ...string) []string { return items },
 	}
 }
@@ -163,7 +165,7 @@ func span(d time.Duration) string {
 		limit time.Duration
 		name  string
 	}{
-		{time.Minute, 90 * time.Minute, "minute"},
+		{time.Minute, 59*time.Minute + 30*time.Second, "minute"},
 		{time.Hour, 36 * time.Hour, "hour"},
 		{day, 60 * day, "day"},
 		{30 * day, 730 * day, "month"},
@@ -207,6 +209,14 @@ func words(items []string) string {
 	default:
 		return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
 	}
+}
+
+// withArticle says what somebody is: "a member", "an owner".
+func withArticle(role string) string {
+	if role != "" && strings.ContainsRune("aeiou", rune(role[0])) {
+		return "an " + role
+	}
+	return "a " + role
 }
 
 // initials returns one or two letters that stand for a name.

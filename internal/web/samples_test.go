@@ -10,8 +10,8 @@ import (
 // sampleNow is when the samples were taken.
 var sampleNow = time.Date(2027, 3, 12, 14, 5, 30, 0, time.UTC)
 
-func before(d time.Duration) time.Time      { return sampleNow.Add(-d) }
-func beforeRef(d time.Duration) *time.Time  { t := before(d); return &t }
+func before(d time.Duration) time.Time     { return sampleNow.Add(-d) }
+func beforeRef(d time.Duration) *time.Time { t := before(d); return &t }
 
 const aDay = 24 * time.Hour
 
@@ -81,7 +81,7 @@ func sampleTokenForm(chosen bool) tokenForm {
 	f := newForm(url.Values{"name": {"Weekly reporting"}})
 	t := tokenForm{
 		Crumbs: []crumb{{"Developer", "/settings/developer"}, {"New token", ""}}, Form: f,
-		Organizations: []option{{Value: "northwind", Label: "Northwind Logistics", Note: "You are member", Chosen: true}, {Value: "atelier", Label: "Atelier Łódź", Note: "You are owner"}},
+		Organizations: []option{{Value: "northwind", Label: "Northwind Logistics", Note: "You are a member", Chosen: true}, {Value: "atelier", Label: "Atelier Łódź", Note: "You are an owner"}},
 		Organization:  sampleViewer.Organizations[0], Presets: presets("northwind"),
 		Scopes:   scopeRows(access.ScopeSet(access.ScopeProjectsRead, access.ScopeTasksRead), access.Member, access.AllScopes()),
 		Projects: sampleProjects(), Chosen: chosen, ChosenCount: 2, Expiry: expiryChoices(sampleNow, "30"),
@@ -181,38 +181,39 @@ func samples() map[string]sample {
 		"home-empty": {"home", unverifiedHome},
 		"tokens": {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews(""),
 			Organizations: options("", "", "All organizations", "northwind", "Northwind Logistics", "atelier", "Atelier Łódź"), Caption: "Tokens in use", Tokens: t, Pager: pager{Next: "?cursor=x"}})},
-		"tokens-ended": {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews("ended"), Caption: "Ended tokens", Tokens: sampleEnded()})},
-		"tokens-empty": {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Example: sampleExample()})},
-		"tokens-none":  {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews("unused"), EmptyTitle: "Nothing to clean up", EmptyText: "Every token in use was used in the last 30 days."})},
-		"token-new":    {"token-new", samplePage("New token", "developer", "/settings/developer/new", sampleTokenForm(true))},
+		"tokens-ended":    {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews("ended"), Caption: "Ended tokens", Tokens: sampleEnded()})},
+		"tokens-empty":    {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Example: sampleExample()})},
+		"tokens-none":     {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews("unused"), EmptyTitle: "Nothing to clean up", EmptyText: "Every token in use was used in the last 30 days."})},
+		"token-new":       {"token-new", samplePage("New token", "developer", "/settings/developer/new", sampleTokenForm(true))},
 		"token-new-wrong": {"token-new", samplePage("New token", "developer", "/settings/developer/new", wrongToken)},
 		"token-value": {"token-value", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", valuePage{Crumbs: crumbs, Token: t[0],
 			Value: copyable{ID: "value", Label: "The token", Text: "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx", Secret: true},
 			Curl:  copyable{ID: "curl", Label: "Try it", Text: curl("https://carnet.example", "/me", "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx")}})},
 		"token": {"token", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", tokenPage{Crumbs: crumbs, Token: t[0], Calls: newCallChart(calls, sampleNow, callsShown),
 			LateUses: []lateUse{{Prefix: "carnet_pat_9aaZ81LmW0rT", Uses: 14, LastUsedAt: before(4 * time.Hour), Address: "192.0.2.9", Client: "python-requests/2.31.0"}},
-			Life: []lifeEvent{{Title: "Created", At: &moment, Text: "from 203.0.113.24", Class: "good"}, {Title: "Rotated", At: beforeRef(20 * aDay), Text: "carnet_pat_9aaZ81LmW0rT was replaced"}, {Title: "Last used", At: t[0].LastUsedAt, Text: "from 198.51.100.7 with python-requests/2.32.3", Class: "good"}, {Title: "Expires", At: t[0].ExpiresAt, Class: "ahead"}}})},
-		"token-unused": {"token", samplePage("Dashboard on the office screen", "developer", "/settings/developer/tok_4", tokenPage{Crumbs: crumbs, Token: t[3], AlreadyShown: true, Calls: newCallChart(nil, sampleNow, callsShown), Example: sampleExample(), Life: []lifeEvent{{Title: "Created", At: &t[3].CreatedAt, Class: "good"}, {Title: "Expires", At: t[3].ExpiresAt, Class: "ahead"}}})},
-		"token-narrow": {"token-narrow", samplePage("Narrow", "developer", "/", narrowPage{Crumbs: deeper, Token: t[1], Form: newForm(url.Values{"name": {t[1].Name}}), Scopes: scopeRows(access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite), access.Member, access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite)), Projects: sampleProjects(), ChosenCount: 2})},
-		"token-rotate":  {"token-rotate", samplePage("Rotate", "developer", "/", rotatePage{Crumbs: deeper, Token: t[0], Form: newForm(nil), Graces: graces("0")})},
-		"token-revoke":  {"token-revoke", samplePage("Revoke", "developer", "/", revokePage{Crumbs: deeper, Token: t[0]})},
-		"token-revoked": {"token-revoked", samplePage("Revoked", "developer", "/", receiptPage{Crumbs: deeper, Token: t[0], Moment: "12 Mar 2027, 14:05:30.123456 UTC", Took: "3.2 ms"})},
-		"profile":       {"profile", samplePage("Profile", "profile", "/settings/profile", profilePage{Form: newForm(url.Values{"name": {"Mara Lindqvist"}})})},
-		"security":      {"security", flashed},
+			Life:     []lifeEvent{{Title: "Created", At: &moment, Text: "from 203.0.113.24", Class: "good"}, {Title: "Rotated", At: beforeRef(20 * aDay), Text: "carnet_pat_9aaZ81LmW0rT was replaced"}, {Title: "Last used", At: t[0].LastUsedAt, Text: "from 198.51.100.7 with python-requests/2.32.3", Class: "good"}, {Title: "Expires", At: t[0].ExpiresAt, Class: "ahead"}}})},
+		"token-unused":      {"token", samplePage("Dashboard on the office screen", "developer", "/settings/developer/tok_4", tokenPage{Crumbs: crumbs, Token: t[3], AlreadyShown: true, Calls: newCallChart(nil, sampleNow, callsShown), Example: sampleExample(), Life: []lifeEvent{{Title: "Created", At: &t[3].CreatedAt, Class: "good"}, {Title: "Expires", At: t[3].ExpiresAt, Class: "ahead"}}})},
+		"token-narrow":      {"token-narrow", samplePage("Narrow", "developer", "/", narrowPage{Crumbs: deeper, Token: t[1], Form: newForm(url.Values{"name": {t[1].Name}}), Scopes: scopeRows(access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite), access.Member, access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite)), Projects: sampleProjects(), ChosenCount: 2})},
+		"token-rotate":      {"token-rotate", samplePage("Rotate", "developer", "/", rotatePage{Crumbs: deeper, Token: t[0], Form: newForm(nil), Graces: graces("0")})},
+		"token-revoke":      {"token-revoke", samplePage("Revoke", "developer", "/", revokePage{Crumbs: deeper, Token: t[0]})},
+		"token-revoked":     {"token-revoked", samplePage("Revoked", "developer", "/", receiptPage{Crumbs: deeper, Token: t[0], Moment: "12 Mar 2027, 14:05:30.123456 UTC", Took: "3.2 ms"})},
+		"organization-form": {"organization-form", samplePage("New organization", "home", "/", gatePage{Form: newForm(nil)})},
+		"profile":           {"profile", samplePage("Profile", "profile", "/settings/profile", profilePage{Form: newForm(url.Values{"name": {"Mara Lindqvist"}})})},
+		"security":          {"security", flashed},
 		"projects": {"projects", samplePage("Projects", "projects", "/organizations/northwind/projects", projectsPage{MayCreate: true, Projects: []projectCard{
 			{projectView: project, Tasks: true, Open: 14}, {projectView: projectView{ID: "prj_2", Key: "OPS", Name: "Warehouse rollout", Status: "planning", Description: "Gdańsk first, then Rotterdam. Scanner fleet, staff training, cut-over plan and everything between."}, Tasks: true, Open: 1},
 			{projectView: projectView{ID: "prj_3", Key: "HR", Name: "Hiring 2027", Status: "active", Private: true}, Tasks: true, Open: 7}, {projectView: projectView{ID: "prj_4", Key: "BRAND", Name: "Rebrand", Status: "on_hold", Description: "Waits for the board."}, Tasks: true}}})},
-		"projects-empty": {"projects", samplePage("Projects", "projects", "/", projectsPage{})},
-		"project": {"project", samplePage("Customer portal", "projects", base, projectPage{Crumbs: work[:2], Base: base, Project: project, MayLead: true, MayWrite: true, Any: true, Statuses: append(options("", "", "Any"), statuses...), Assignees: append(options("", "", "Anybody"), people[1:]...), Sorts: options("-updated_at", "-updated_at", "Changed last"), Tasks: sampleTasks(), Pager: pager{Next: "?cursor=x"}})},
+		"projects-empty":  {"projects", samplePage("Projects", "projects", "/", projectsPage{})},
+		"project":         {"project", samplePage("Customer portal", "projects", base, projectPage{Crumbs: work[:2], Base: base, Project: project, MayLead: true, MayWrite: true, Any: true, Statuses: append(options("", "", "Any"), statuses...), Assignees: append(options("", "", "Anybody"), people[1:]...), Sorts: options("-updated_at", "-updated_at", "Changed last"), Tasks: sampleTasks(), Pager: pager{Next: "?cursor=x"}})},
 		"project-empty":   {"project", samplePage("Customer portal", "projects", base, projectPage{Crumbs: work[:2], Base: base, Project: project, MayWrite: true, Example: sampleExample()})},
 		"project-form":    {"project-form", samplePage("New project", "projects", base, workForm{Crumbs: work[:1], Form: newForm(nil), Action: base, Back: base, Statuses: options("active", "planning", "Planning", "active", "Active"), Visibilities: options("organization", "organization", "Everyone in the organization", "private", "Private")})},
 		"project-members": {"project-members", samplePage("Members", "projects", base, projectMembersPage{Crumbs: work[:2], Base: base, Project: projectView{ID: "prj_3", Key: "HR", Name: "Hiring 2027", Private: true}, Form: newForm(nil), Candidates: people[1:], Roles: projectRoles, Members: []memberView{{ID: "usr_1", Name: "Mara Lindqvist", Email: sampleViewer.Email, Self: true, Roles: projectRoles}, {ID: "usr_3", Name: "Tom Okafor", Email: "tom@northwind.example", Roles: projectRoles}}})},
 		"task": {"task", samplePage(task.Title, "projects", base, taskPage{Crumbs: work, Base: base, Project: project, Task: task, MayWrite: true, MayComment: true, Form: newForm(nil), Comments: []commentView{
 			{ID: "cmt_1", Author: "Jonas Weber", Body: "I can reproduce it with the API alone, so the form is innocent after all.", CreatedAt: before(3 * aDay)},
 			{ID: "cmt_2", Author: "Mara Lindqvist", Body: "Build 1841 contains the fix.\nDeploying to staging.", CreatedAt: before(50 * time.Minute), Edited: true, Via: &via{Label: "Build pipeline (main)", Href: "/settings/developer/tok_2", Token: true}, MayEdit: true, MayDelete: true}}})},
-		"task-form":      {"task-form", samplePage("Edit task", "projects", base, workForm{Crumbs: work, Form: newForm(url.Values{"title": {task.Title}, "description": {task.Description}, "version": {"4"}}), Action: base, Back: base, Delete: base, Editing: true, Statuses: statuses, Priorities: options("medium", "low", "Low", "medium", "Medium", "high", "High"), Assignees: people})},
-		"comment-form":   {"comment-form", samplePage("Edit comment", "projects", base, workForm{Crumbs: work, Form: newForm(url.Values{"body": {"Build 1841 contains the fix."}}), Action: base, Back: base})},
-		"confirm":        {"confirm", samplePage("Delete the project", "projects", base, confirmPage{Crumbs: work[:2], Heading: "Delete “Customer portal”?", Text: "Its 14 open tasks go with it. It stays in the recycle bin for 30 days.", Action: base, Button: "Delete the project", Back: base, BackLabel: "Keep it"})},
+		"task-form":    {"task-form", samplePage("Edit task", "projects", base, workForm{Crumbs: work, Form: newForm(url.Values{"title": {task.Title}, "description": {task.Description}, "version": {"4"}}), Action: base, Back: base, Delete: base, Editing: true, Statuses: statuses, Priorities: options("medium", "low", "Low", "medium", "Medium", "high", "High"), Assignees: people})},
+		"comment-form": {"comment-form", samplePage("Edit comment", "projects", base, workForm{Crumbs: work, Form: newForm(url.Values{"body": {"Build 1841 contains the fix."}}), Action: base, Back: base})},
+		"confirm":      {"confirm", samplePage("Delete the project", "projects", base, confirmPage{Crumbs: work[:2], Heading: "Delete “Customer portal”?", Text: "Its 14 open tasks go with it. It stays in the recycle bin for 30 days.", Action: base, Button: "Delete the project", Back: base, BackLabel: "Keep it"})},
 		"members": {"members", samplePage("Members", "members", "/organizations/northwind/members", membersPage{Form: newForm(nil), MayAdd: true, MayChange: true, Roles: roles, Members: []memberView{
 			{ID: "usr_1", Name: "Mara Lindqvist", Email: sampleViewer.Email, Role: "owner", Self: true},
 			{ID: "usr_2", Name: "Jonas Weber", Email: "jonas.weber@northwind.example", Role: "member", MayChange: true, MayRemove: true, Roles: roles},

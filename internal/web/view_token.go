@@ -29,6 +29,7 @@ type tokenView struct {
 	Restricted       bool
 	Projects         []projectName // of a restricted one, those that its owner sees
 	Hidden           int           // and how many they do not see
+	hidden           []string      // their ids
 	CreatedAt        time.Time
 	CreatedFrom      string
 	ExpiresAt        *time.Time
@@ -61,11 +62,15 @@ func (t tokenView) MoreProjects() int { return len(t.Projects) - projectsNamed }
 
 // Unused reports whether nobody has used the token for so long that it may be dead.
 func (t tokenView) Unused() bool {
-	last := t.CreatedAt
+	return !t.Ended() && t.now.Sub(t.lastSign()) >= unusedAfter
+}
+
+// lastSign is when the token last showed a sign of life.
+func (t tokenView) lastSign() time.Time {
 	if t.LastUsedAt != nil {
-		last = *t.LastUsedAt
+		return *t.LastUsedAt
 	}
-	return !t.Ended() && t.now.Sub(last) >= unusedAfter
+	return t.CreatedAt
 }
 
 // Expiring reports whether it ends within days.
@@ -201,7 +206,7 @@ func needsRole(scope access.Scope, role access.Role) string {
 	if role == access.NoRole {
 		return "Needs the role " + need + "."
 	}
-	return fmt.Sprintf("Needs the role %s; you are %s.", need, role)
+	return fmt.Sprintf("Needs the role %s; you are %s.", need, withArticle(role.String()))
 }
 
 // projectChoice is a project in a list to choose from.
@@ -236,6 +241,7 @@ func presets(organization string) []preset {
 
 // summary is what a token would be able to do, in words.
 type summary struct {
+	Wrong         []string // what keeps the preview from saying more
 	Sentence      string
 	NotCovered    []string
 	Projects      []projectAbility

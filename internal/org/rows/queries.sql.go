@@ -332,6 +332,22 @@ func (q *Queries) Standing(ctx context.Context, arg StandingParams) (StandingRow
 	return i, err
 }
 
+const userByEmail = `-- name: UserByEmail :one
+SELECT id, suspended_at FROM users WHERE email_key = $1
+`
+
+type UserByEmailRow struct {
+	ID          string
+	SuspendedAt sql.NullInt64
+}
+
+func (q *Queries) UserByEmail(ctx context.Context, emailKey string) (UserByEmailRow, error) {
+	row := q.db.QueryRowContext(ctx, userByEmail, emailKey)
+	var i UserByEmailRow
+	err := row.Scan(&i.ID, &i.SuspendedAt)
+	return i, err
+}
+
 const users = `-- name: Users :one
 SELECT count(*) FROM users
 `

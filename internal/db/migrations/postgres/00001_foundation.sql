@@ -41,7 +41,9 @@ CREATE TABLE account_codes (
     user_id    TEXT COLLATE "C"    NOT NULL, -- empty for the set-up link, which comes before any user
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    used_at    BIGINT
+    used_at    BIGINT,
+    name          TEXT COLLATE "C" NOT NULL DEFAULT '', -- what the account gets when the link of a sign-up is opened
+    password_hash TEXT COLLATE "C" NOT NULL DEFAULT ''
 );
 CREATE INDEX account_codes_by_user ON account_codes (user_id, purpose);
 CREATE INDEX account_codes_by_expiry ON account_codes (expires_at);
@@ -79,6 +81,16 @@ CREATE TABLE signin_failures (
     PRIMARY KEY (account, source)
 );
 CREATE INDEX signin_failures_by_time ON signin_failures (last_failed_at);
+
+-- Browsers and programs that have signed in to an account before: their failures count apart from strangers'. Only
+-- digests of their cookies are kept.
+CREATE TABLE known_devices (
+    user_id      TEXT COLLATE "C"    NOT NULL,
+    digest       BYTEA    NOT NULL,
+    last_used_at BIGINT NOT NULL,
+    PRIMARY KEY (user_id, digest)
+);
+CREATE INDEX known_devices_by_time ON known_devices (last_used_at);
 
 CREATE TABLE organizations (
     id         TEXT COLLATE "C" PRIMARY KEY,

@@ -42,7 +42,9 @@ CREATE TABLE account_codes (
     user_id    TEXT    NOT NULL, -- empty for the set-up link, which comes before any user
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    used_at    INTEGER
+    used_at    INTEGER,
+    name          TEXT NOT NULL DEFAULT '', -- what the account gets when the link of a sign-up is opened
+    password_hash TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX account_codes_by_user ON account_codes (user_id, purpose);
 CREATE INDEX account_codes_by_expiry ON account_codes (expires_at);
@@ -80,6 +82,16 @@ CREATE TABLE signin_failures (
     PRIMARY KEY (account, source)
 ) STRICT;
 CREATE INDEX signin_failures_by_time ON signin_failures (last_failed_at);
+
+-- Browsers and programs that have signed in to an account before: their failures count apart from strangers'. Only
+-- digests of their cookies are kept.
+CREATE TABLE known_devices (
+    user_id      TEXT    NOT NULL,
+    digest       BLOB    NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, digest)
+) STRICT;
+CREATE INDEX known_devices_by_time ON known_devices (last_used_at);
 
 CREATE TABLE organizations (
     id         TEXT PRIMARY KEY,

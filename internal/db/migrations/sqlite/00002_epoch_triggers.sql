@@ -22,7 +22,7 @@ END;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE TRIGGER sessions_change AFTER UPDATE OF user_id, digest, authenticated_at, expires_at, ended_at ON sessions
+CREATE TRIGGER sessions_change AFTER UPDATE OF user_id, lookup_id, digest, authenticated_at, expires_at, ended_at ON sessions
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
     INSERT OR IGNORE INTO changes (epoch, kind, key, at)
@@ -101,6 +101,8 @@ BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
     INSERT OR IGNORE INTO changes (epoch, kind, key, at)
     SELECT value, 'organization', NEW.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', OLD.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
 END;
 -- +goose StatementEnd
 
@@ -143,7 +145,7 @@ END;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE TRIGGER tokens_change AFTER UPDATE OF organization_id, user_id, purpose, name, scopes, restricted, lookup_id, expires_at, revoked_at, paused_at ON tokens
+CREATE TRIGGER tokens_change AFTER UPDATE OF organization_id, user_id, purpose, name, scopes, restricted, kind_prefix, lookup_id, expires_at, revoked_at, paused_at ON tokens
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
     INSERT OR IGNORE INTO changes (epoch, kind, key, at)

@@ -3,14 +3,12 @@
 export function enableCopying() {
   const spoken = document.getElementById("spoken");
   for (const button of document.querySelectorAll("[data-copy]")) {
-    if (!navigator.clipboard) continue; // plain HTTP away from loopback: the text can still be selected
     const source = document.getElementById(button.dataset.copy);
     const word = button.querySelector("span");
-    button.classList.add("ready");
     button.addEventListener("click", async () => {
       let said;
       try {
-        await navigator.clipboard.writeText(source.textContent);
+        await navigator.clipboard.writeText(source.textContent); // absent over plain HTTP away from loopback: caught below
         word.textContent = "Copied";
         said = "Copied to the clipboard";
       } catch {

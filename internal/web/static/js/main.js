@@ -3,16 +3,12 @@
 import { keepTimes } from "./times.js";
 import { closeMenus } from "./menus.js";
 
-document.documentElement.classList.add("scripted");
 keepTimes();
 closeMenus();
 
 if (document.querySelector("[data-copy]")) import("./copy.js").then((m) => m.enableCopying());
 if (document.querySelector("[data-picklist]")) import("./picklist.js").then((m) => m.enablePicklists(document));
 if (document.querySelector("[data-preview]")) import("./preview.js").then((m) => m.enablePreview());
-for (const select of document.querySelectorAll("select[data-submit]")) {
-  select.addEventListener("change", () => select.form.requestSubmit());
-}
 
 // A page that shows a secret once leaves no way back to itself: reloading shows the token without its value.
 const once = document.querySelector("[data-replace]");

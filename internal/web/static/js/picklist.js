@@ -5,19 +5,18 @@ export function enablePicklists(root) {
     const items = [...list.querySelectorAll("li")];
     const count = list.querySelector("[data-count]");
     const search = list.querySelector("input[type=search]");
-    if (items.length > 7) list.querySelector(".picklist-search").hidden = false;
     const tell = () => {
       const chosen = items.filter((item) => item.querySelector("input").checked).length;
       const shown = items.filter((item) => !item.hidden).length;
       const found = shown < items.length ? `, ${shown} found` : "";
       count.textContent = `${chosen} ${chosen === 1 ? "project" : "projects"} chosen${found}`;
     };
-    search.addEventListener("input", () => {
+    search?.addEventListener("input", () => {
       const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
       for (const item of items) item.hidden = !words.every((word) => item.dataset.text.includes(word));
       tell();
     });
-    search.addEventListener("keydown", (event) => {
+    search?.addEventListener("keydown", (event) => {
       if (event.key === "Enter") event.preventDefault(); // searching is not sending
     });
     list.addEventListener("change", (event) => {

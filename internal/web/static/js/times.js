@@ -2,7 +2,7 @@
 // render.go), and shows the exact moment on hover in the reader's own zone.
 
 const minute = 60_000, hour = 60 * minute, day = 24 * hour;
-const units = [[minute, 90 * minute, "minute"], [hour, 36 * hour, "hour"], [day, 60 * day, "day"], [30 * day, 730 * day, "month"], [365 * day, Infinity, "year"]];
+const units = [[minute, 59.5 * minute, "minute"], [hour, 36 * hour, "hour"], [day, 60 * day, "day"], [30 * day, 730 * day, "month"], [365 * day, Infinity, "year"]];
 
 export function relative(then, now) {
   const distance = Math.abs(now - then), ahead = then > now;
@@ -13,6 +13,9 @@ export function relative(then, now) {
   return ahead ? `in ${text}` : `${text} ago`;
 }
 
+// The server's clock, not the reader's, which may be off: the difference is taken once, as the page arrives.
+const offset = new Date(document.documentElement.dataset.now) - Date.now();
+
 export function keepTimes(root = document) {
   const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -22,7 +25,7 @@ export function keepTimes(root = document) {
       if (isNaN(then)) continue;
       tag.title = `${local.format(then)} (${zone})`;
       if ("relative" in tag.dataset) {
-        const text = relative(then.getTime(), Date.now());
+        const text = relative(then.getTime(), Date.now() + offset);
         if (tag.textContent !== text) tag.textContent = text;
       }
     }

@@ -1,0 +1,50 @@
+package house
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"carnet/internal/api"
+	"carnet/internal/server"
+	"carnet/internal/web"
+)
+
+// Front says how the house meets the network.
+type Front struct {
+	PublicURL      *url.URL
+	TrustedProxies []netip.Prefix
+	AccessLog      bool
+	Version        string // of the program
+}
+
+// Doors builds the doors and the server in front of them, and the metrics that it counts.
+func (h *House) Doors(f Front) (*server.Server, *server.Metrics, error) {
+	https := f.PublicURL.Scheme == "https"
+	who := server.NewIdentifier(h.Verify, https)
+	mux := http.NewServeMux()
+	rest := api.New(api.Config{
+		Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Identify: who.Identify, Log: h.log, Version: f.Version,
+		CookieName: who.CookieName(), Secure: https,
+	})
+	rest.Register(mux)
+	pages, err := web.New(web.Config{
+		Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Identify: who.Identify, Log: h.log,
+		CookieName: who.CookieName(), Secure: https, PublicURL: f.PublicURL.String(), OpenAPI: rest.Document, Now: time.Now,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare the pages: %w", err)
+	}
+	pages.Register(mux)
+	server.RegisterHealth(mux, h.DB.Ready)
+	metrics := server.NewMetrics(h.Verify.Stats())
+	front, err := server.New(server.Config{
+		Mux: mux, PublicURL: f.PublicURL, TrustedProxies: f.TrustedProxies, Log: h.log, AccessLog: f.AccessLog, Observe: metrics.Observe,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare the server: %w", err)
+	}
+	return front, metrics, nil
+}

@@ -1,0 +1,110 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"carnet/internal/problem"
+)
+
+// errSignIn says that a page is for people who are signed in.
+var errSignIn = errors.New("sign in first")
+
+// errNoPage says that there is no such page at all.
+var errNoPage = problem.New(problem.NotFound, "There is no page at this address. It may have been mistyped.")
+
+// fail answers with what went wrong, in words for people, and a way on.
+func (v *visit) fail(err error) {
+	code := problem.CodeOf(err)
+	if errors.Is(err, errSignIn) {
+		v.toSignIn()
+		return
+	}
+	switch code {
+	case problem.CredentialMissing, problem.TokenInvalid, problem.SessionEnded:
+		v.toSignIn()
+		return
+	case problem.ReauthenticationNeeded:
+		if err = v.askAgain(newForm(nil)); err == nil {
+			return
+		}
+		code = problem.CodeOf(err)
+	case problem.Internal:
+		v.d.Log.Error("a page failed", "request", v.info.ID, "route", v.info.Route, "error", err)
+	case problem.VerificationUnavailable, problem.Overloaded:
+		v.d.Log.Warn("a page was turned away", "request", v.info.ID, "route", v.info.Route, "error", err)
+	}
+	describe := problem.Describe(err, v.info.ID)
+	p := errorPage{Status: code.Status(), Heading: headings[code], Text: describe.Detail, Href: "/", Link: "Back to the overview", RequestID: v.info.ID}
+	if v.viewer == nil {
+		p.Link = "Go to the start"
+	}
+	switch {
+	case code == problem.NotFound && !errors.Is(err, errNoPage):
+		p.Text = "It does not exist, or it is not for you to see."
+	case code.Status() == http.StatusServiceUnavailable, code == problem.RateLimited:
+		p.Href, p.Link = v.here(), "Try again"
+	}
+	if p.Heading == "" {
+		p.Heading = "That did not work"
+	}
+	var e *problem.Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		v.w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfter))
+	}
+	if err := v.show(code.Status(), "error", p.Heading, "", p); err != nil {
+		v.d.Log.Error("the error page failed", "request", v.info.ID, "error", err)
+		http.Error(v.w, "Something went wrong on our side.", http.StatusInternalServerError)
+	}
+}
+
+// headings say in a few words what happened.
+var headings = map[problem.Code]string{
+	problem.NotFound:                "There is nothing here",
+	problem.SignInRequired:          "This needs a person who is signed in",
+	problem.RoleInsufficient:        "Your role does not permit this",
+	problem.EmailUnverified:         "Confirm your e-mail address first",
+	problem.PolicyDenied:            "A policy forbids this",
+	problem.Conflict:                "This cannot be done as things are",
+	problem.IdempotencyConflict:     "This form was sent before",
+	problem.VersionStale:            "Somebody else was quicker",
+	problem.RateLimited:             "Too many tries",
+	problem.TooLarge:                "That was too large",
+	problem.RequestMalformed:        "That could not be read",
+	problem.CursorInvalid:           "This page of the list is gone",
+	problem.CodeInvalid:             "This link no longer works",
+	problem.VerificationUnavailable: "One moment",
+	problem.Overloaded:              "One moment",
+	problem.Internal:                "Something went wrong",
+}
+
+// toSignIn sends the person to the sign-in, and back here afterwards.
+func (v *visit) toSignIn() {
+	target := "/sign-in"
+	if next := v.here(); next != "/" {
+		target += "?" + url.Values{"next": {next}}.Encode()
+	}
+	v.w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(v.w, v.r, target, http.StatusSeeOther)
+}
+
+// askAgain asks for the password again. What was under way is carried along, so that entering it finishes the matter.
+func (v *visit) askAgain(f form) error {
+	words := againWords(v.r.URL.Path)
+	p := againPage{Form: f, Why: words.why, Button: words.button, Action: v.r.URL.Path, Back: v.here(), Email: v.viewer.Email}
+	carried := withoutSecrets(v.r.PostForm)
+	names := make([]string, 0, len(carried))
+	for name := range carried {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range carried[name] {
+			p.Kept = append(p.Kept, kept{name, value})
+		}
+	}
+	return v.show(http.StatusForbidden, "reauthenticate", "Enter your password again", "", p)
+}

@@ -1,0 +1,488 @@
+// Package harness runs the ordinary program for tests, the way an operator does, and talks to it the way a client does.
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Password is what the people of tests sign in with.
+const Password = "quiet harbor lantern 47"
+
+// Binary returns the path of the program under test: the one that CARNET_BINARY names, or one that is built now.
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	path, err := built()
+	if err != nil {
+		tb.Fatalf("build the program: %v", err)
+	}
+	return path
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("CARNET_BINARY"); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "carnet-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "carnet")
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", path, "./cmd/carnet")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// Root returns the repository's root.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
+
+// Server is a running program.
+type Server struct {
+	tb    testing.TB
+	Dir   string // its data folder
+	URL   string
+	Admin string   // address of the metrics, when asked for
+	args  []string // of serve
+	wrap  []string // command in front of the program, such as strace
+
+	cmd  *exec.Cmd
+	Out  *Output // what it printed on standard output
+	Log  *Output // what it logged
+	done chan struct{}
+	err  error
+}
+
+// Option changes how a server is started.
+type Option func(*Server)
+
+// Args adds arguments to serve.
+func Args(args ...string) Option { return func(s *Server) { s.args = append(s.args, args...) } }
+
+// Dir makes the server use a folder.
+func Dir(dir string) Option { return func(s *Server) { s.Dir = dir } }
+
+// Wrap runs the program by way of another command.
+func Wrap(command ...string) Option { return func(s *Server) { s.wrap = command } }
+
+// Metrics gives the server a metrics listener.
+func Metrics() Option {
+	return func(s *Server) {
+		s.Admin = FreeAddress(s.tb)
+		s.args = append(s.args, "--admin-listen", s.Admin)
+	}
+}
+
+// Start runs a server on a free port and waits until it is ready. It is stopped at the end of the test.
+func Start(tb testing.TB, options ...Option) *Server {
+	tb.Helper()
+	s := &Server{tb: tb}
+	for _, o := range options {
+		o(s)
+	}
+	if s.Dir == "" {
+		s.Dir = tb.TempDir()
+	}
+	address := FreeAddress(tb)
+	s.URL = "http://" + address
+	s.args = append([]string{"serve", "--listen", address, "--data", s.Dir}, s.args...)
+	tb.Cleanup(s.Kill)
+	s.Run()
+	return s
+}
+
+// Run starts the server again after it stopped, and waits until it is ready.
+func (s *Server) Run() {
+	s.tb.Helper()
+	s.Launch()
+	s.WaitReady()
+}
+
+// Launch starts the process without waiting.
+func (s *Server) Launch() {
+	s.tb.Helper()
+	command := append(append([]string{}, s.wrap...), append([]string{Binary(s.tb)}, s.args...)...)
+	s.cmd = exec.Command(command[0], command[1:]...)
+	s.Out, s.Log = &Output{}, &Output{}
+	s.cmd.Stdout, s.cmd.Stderr = s.Out, s.Log
+	s.cmd.Env = cleanEnvironment()
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		s.tb.Fatalf("start the server: %v", err)
+	}
+	done := make(chan struct{})
+	s.done = done
+	cmd := s.cmd
+	go func() {
+		s.err = cmd.Wait()
+		close(done)
+	}()
+}
+
+// WaitReady waits until /readyz says yes.
+func (s *Server) WaitReady() {
+	s.tb.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		select {
+		case <-s.done:
+			s.tb.Fatalf("the server ended at its start: %v\n%s%s", s.err, s.Out, s.Log)
+		default:
+		}
+		answer, err := http.Get(s.URL + "/readyz")
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.tb.Fatalf("the server is not ready after 20 s\n%s%s", s.Out, s.Log)
+}
+
+// Kill ends the process at once, as kill -9 does. It is safe to call twice.
+func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
+
+// Stop asks the process to end, and waits.
+func (s *Server) Stop() { s.signal(syscall.SIGTERM) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = syscall.Kill(-s.cmd.Process.Pid, sig)
+	<-s.done
+}
+
+// Wait waits until the process ends by itself and returns its exit code, -1 when it does not within the limit.
+func (s *Server) Wait(limit time.Duration) int {
+	select {
+	case <-s.done:
+		return s.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		return -1
+	}
+}
+
+// PID returns the process id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Output collects what a process prints.
+type Output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+// String returns all of it so far.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func cleanEnvironment() []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "CARNET_") {
+			env = append(env, e)
+		}
+	}
+	return env
+}
+
+// FreeAddress returns a loopback address with a port that nobody listens on.
+func FreeAddress(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("find a free port: %v", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// Command runs the program with arguments and standard input, and returns its output and exit code.
+func Command(tb testing.TB, env []string, stdin string, args ...string) (stdout, stderr string, code int) {
+	tb.Helper()
+	cmd := exec.Command(Binary(tb), args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Env = append(cleanEnvironment(), env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		tb.Fatalf("run carnet %s: %v", strings.Join(args, " "), err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// Operate runs an operator's command on the server's folder and expects it to succeed.
+func (s *Server) Operate(stdin string, args ...string) string {
+	s.tb.Helper()
+	out, errs, code := Command(s.tb, nil, stdin, append([]string{"admin", "--data", s.Dir}, args...)...)
+	if code != 0 {
+		s.tb.Fatalf("carnet admin %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
+// CreateUser makes a verified account.
+func (s *Server) CreateUser(email, name string) {
+	s.tb.Helper()
+	s.Operate(Password+"\n", "create-user", "--email", email, "--name", name, "--verified")
+}
+
+// CreateOrganization makes an organization.
+func (s *Server) CreateOrganization(slug, name, owner, plan string) {
+	s.tb.Helper()
+	s.Operate("", "create-org", "--slug", slug, "--name", name, "--owner", owner, "--plan", plan)
+}
+
+// AddMember makes somebody a member.
+func (s *Server) AddMember(slug, email, role string) {
+	s.tb.Helper()
+	s.Operate("", "add-member", "--org", slug, "--email", email, "--role", role)
+}
+
+// Client speaks to the API with one credential.
+type Client struct {
+	tb           testing.TB
+	URL          string
+	Credential   string
+	Organization string // sent as Carnet-Organization, when not empty
+	HTTP         *http.Client
+}
+
+// Anonymous returns a client without a credential.
+func (s *Server) Anonymous() *Client {
+	return &Client{tb: s.tb, URL: s.URL, HTTP: &http.Client{
+		Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 128},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// With returns a client with the credential.
+func (c *Client) With(credential string) *Client {
+	with := *c
+	with.Credential = credential
+	return &with
+}
+
+// In returns a client that names an organization.
+func (c *Client) In(slug string) *Client {
+	in := *c
+	in.Organization = slug
+	return &in
+}
+
+// SignIn returns a client with a fresh session of the person.
+func (s *Server) SignIn(email string) *Client {
+	s.tb.Helper()
+	c := s.Anonymous()
+	answer := c.Do("POST", "/auth/sign-in", map[string]any{"email": email, "password": Password, "as": "bearer"})
+	answer.Want(http.StatusOK)
+	value, _ := answer.At("session", "value").(string)
+	if value == "" {
+		s.tb.Fatalf("sign-in of %s gave no value: %s", email, answer.Body)
+	}
+	return c.With(value)
+}
+
+// Answer is what the server said.
+type Answer struct {
+	tb     testing.TB
+	what   string
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Do sends a request to the API and returns the answer. A body that is no string or bytes is sent as JSON.
+func (c *Client) Do(method, path string, body any, headers ...string) *Answer {
+	c.tb.Helper()
+	answer, err := c.Try(method, path, body, headers...)
+	if err != nil {
+		c.tb.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer
+}
+
+// Try is Do for servers that may be gone.
+func (c *Client) Try(method, path string, body any, headers ...string) (*Answer, error) {
+	var content io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		content = strings.NewReader(b)
+	case []byte:
+		content = bytes.NewReader(b)
+	default:
+		encoded, err := json.Marshal(b)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	url := c.URL + path
+	if !strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "/openapi.json") && !strings.HasPrefix(path, "/readyz") {
+		url = c.URL + "/api/v1" + path
+	}
+	request, err := http.NewRequestWithContext(context.Background(), method, url, content)
+	if err != nil {
+		return nil, err
+	}
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.Credential != "" {
+		request.Header.Set("Authorization", "Bearer "+c.Credential)
+	}
+	if c.Organization != "" {
+		request.Header.Set("Carnet-Organization", c.Organization)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	answer, err := c.HTTP.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &Answer{tb: c.tb, what: method + " " + path, Status: answer.StatusCode, Header: answer.Header, Body: read}, nil
+}
+
+// Want expects a status, and returns the answer.
+func (a *Answer) Want(status int) *Answer {
+	a.tb.Helper()
+	if a.Status != status {
+		a.tb.Fatalf("%s: status %d, want %d\n%s", a.what, a.Status, status, a.Body)
+	}
+	return a
+}
+
+// WantCode expects a refusal.
+func (a *Answer) WantCode(status int, code string) *Answer {
+	a.tb.Helper()
+	if a.Status != status || a.Code() != code {
+		a.tb.Fatalf("%s: %d %s, want %d %s\n%s", a.what, a.Status, a.Code(), status, code, a.Body)
+	}
+	return a
+}
+
+// Code returns the problem's code, "" when the answer is none.
+func (a *Answer) Code() string {
+	code, _ := a.At("code").(string)
+	return code
+}
+
+// At returns the value at a path in the JSON answer, nil when there is none.
+func (a *Answer) At(path ...any) any {
+	var value any
+	if err := json.Unmarshal(a.Body, &value); err != nil {
+		return nil
+	}
+	for _, step := range path {
+		switch s := step.(type) {
+		case string:
+			object, _ := value.(map[string]any)
+			value = object[s]
+		case int:
+			array, _ := value.([]any)
+			if s >= len(array) {
+				return nil
+			}
+			value = array[s]
+		}
+	}
+	return value
+}
+
+// Text is At for text.
+func (a *Answer) Text(path ...any) string {
+	a.tb.Helper()
+	text, ok := a.At(path...).(string)
+	if !ok {
+		a.tb.Fatalf("%s: no text at %v in %s", a.what, path, a.Body)
+	}
+	return text
+}
+
+// Into decodes the answer.
+func (a *Answer) Into(value any) {
+	a.tb.Helper()
+	if err := json.Unmarshal(a.Body, value); err != nil {
+		a.tb.Fatalf("%s: %v in %s", a.what, err, a.Body)
+	}
+}
+
+// CreateToken makes a token with a session and returns its id and value.
+func (c *Client) CreateToken(organization string, scopes, projects []string) (id, value string) {
+	c.tb.Helper()
+	body := map[string]any{"name": "Test token", "organization": organization, "scopes": scopes}
+	if projects != nil {
+		body["projects"] = projects
+	}
+	answer := c.Do("POST", "/tokens", body).Want(http.StatusCreated)
+	return answer.Text("token", "id"), answer.Text("value")
+}
+
+// CreateProject makes a project with a session and returns its id.
+func (c *Client) CreateProject(key, name, visibility string) string {
+	c.tb.Helper()
+	return c.Do("POST", "/projects", map[string]any{"key": key, "name": name, "visibility": visibility}).Want(http.StatusCreated).Text("id")
+}
+
+// CreateTask makes a task and returns its id.
+func (c *Client) CreateTask(project, title string) string {
+	c.tb.Helper()
+	return c.Do("POST", "/projects/"+project+"/tasks", map[string]any{"title": title}).Want(http.StatusCreated).Text("id")
+}

@@ -1,0 +1,200 @@
+package property_test
+
+import (
+	"slices"
+	"strings"
+)
+
+// The model: promises P1 to P3 and the contract's order of refusals, as plainly as they can be said.
+
+// caller is who presents a request in the model: a token, or a person who names an organization.
+type caller struct {
+	token   *tokenOf
+	session *session
+	header  string // Carnet-Organization, "" for none
+}
+
+func (c caller) user() *user {
+	if c.token != nil {
+		return c.token.user
+	}
+	return c.session.user
+}
+
+// verdict is an expected refusal, or the zero verdict for success.
+type verdict struct {
+	status int
+	code   string
+}
+
+var allowed = verdict{}
+
+// effective is what the user acts as in the project, "" when the project is absent to them.
+func effective(p *project, u *user) string {
+	given := p.roles[u]
+	switch p.org.roles[u] {
+	case "owner", "admin", "manager":
+		return "lead"
+	case "member":
+		if p.visibility == "organization" && (given == "" || given == "viewer") {
+			return "contributor"
+		}
+		return given
+	case "guest":
+		return given
+	default:
+		return ""
+	}
+}
+
+// sees says whether the caller, acting in the organization, sees the project, deleted or not.
+func (c caller) sees(o *organization, p *project) bool {
+	if p.org != o {
+		return false
+	}
+	if c.token != nil && c.token.projects != nil && !slices.Contains(c.token.projects, p) {
+		return false
+	}
+	return effective(p, c.user()) != ""
+}
+
+// credential judges the credential alone.
+func (c caller) credential() verdict {
+	if c.session != nil {
+		if c.session.user.suspended || c.session.ended {
+			return verdict{401, "session_ended"}
+		}
+		return allowed
+	}
+	x := c.token
+	switch {
+	case x.state == "revoked":
+		return verdict{401, "token_revoked"}
+	case x.state == "expired":
+		return verdict{401, "token_expired"}
+	case x.user.suspended || x.org.roles[x.user] == "":
+		return verdict{403, "token_inert"}
+	case x.state == "paused":
+		return verdict{403, "token_paused"}
+	default:
+		return allowed
+	}
+}
+
+// holds says whether the token's scopes cover the one that is needed: itself, or its write for a read.
+func (c caller) holds(scope string) bool {
+	if c.token == nil {
+		return true
+	}
+	resource, verb, _ := strings.Cut(scope, ":")
+	return slices.Contains(c.token.scopes, scope) || verb == "read" && slices.Contains(c.token.scopes, resource+":write")
+}
+
+// gate is everything before a particular thing is looked at: credential, kind, scope, organization.
+func (w *world) gate(c caller, scope string, sessionOnly bool) (*organization, verdict) {
+	if v := c.credential(); v != allowed {
+		return nil, v
+	}
+	if c.token != nil {
+		if sessionOnly {
+			return nil, verdict{403, "signin_required"}
+		}
+		if scope != "" && !c.holds(scope) {
+			return nil, verdict{403, "scope_missing"}
+		}
+		if c.header != "" && c.header != c.token.org.slug {
+			return nil, verdict{404, "not_found"}
+		}
+		return c.token.org, allowed
+	}
+	if c.header == "" {
+		return nil, verdict{400, "organization_required"}
+	}
+	for _, o := range w.orgs {
+		if o.slug == c.header && o.roles[c.session.user] != "" {
+			return o, allowed
+		}
+	}
+	return nil, verdict{404, "not_found"}
+}
+
+var rank = map[string]int{"": 0, "viewer": 1, "contributor": 2, "lead": 3}
+
+// inProject judges an action on something in a project that needs at least a role there.
+func (c caller) inProject(o *organization, p *project, deleted bool, least string) verdict {
+	if p == nil || deleted || !c.sees(o, p) {
+		return verdict{404, "not_found"}
+	}
+	if rank[effective(p, c.user())] < rank[least] {
+		return verdict{403, "role_insufficient"}
+	}
+	return allowed
+}
+
+// visibleTasks are the tasks that the caller may list.
+func (w *world) visibleTasks(c caller, o *organization) (ids []string) {
+	for _, x := range w.tasks {
+		if !x.deleted && !x.project.deleted && c.sees(o, x.project) {
+			ids = append(ids, x.id)
+		}
+	}
+	return ids
+}
+
+func (w *world) visibleProjects(c caller, o *organization, deleted bool) (ids []string) {
+	for _, p := range w.projects {
+		if p.deleted == deleted && c.sees(o, p) {
+			ids = append(ids, p.id)
+		}
+	}
+	return ids
+}
+
+// visibleMembers are the people whom the caller may list: all, or for guests and restricted tokens those who belong to
+// the projects that they see.
+func (w *world) visibleMembers(c caller, o *organization) (ids []string) {
+	all := o.roles[c.user()] != "guest" && (c.token == nil || c.token.projects == nil)
+	for u := range o.roles {
+		shared := slices.ContainsFunc(w.projects, func(p *project) bool {
+			return !p.deleted && c.sees(o, p) && p.roles[u] != ""
+		})
+		if all || shared {
+			ids = append(ids, u.id)
+		}
+	}
+	return ids
+}
+
+// permissions are the names of what the caller may do in a project, as /me lists them.
+func (c caller) permissions(p *project) (names []string) {
+	role := effective(p, c.user())
+	for _, n := range []struct{ permission, scope, least string }{
+		{"projects:read", "projects:read", "viewer"},
+		{"projects:write", "projects:write", "lead"},
+		{"tasks:read", "tasks:read", "viewer"},
+		{"tasks:write", "tasks:write", "contributor"},
+		{"comments:read", "comments:read", "viewer"},
+		{"comments:write", "comments:write", "contributor"},
+		{"comments:moderate", "comments:write", "lead"},
+	} {
+		if c.holds(n.scope) && rank[role] >= rank[n.least] {
+			names = append(names, n.permission)
+		}
+	}
+	return names
+}
+
+// organizationPermissions are the same for the organization.
+func (c caller) organizationPermissions(o *organization) (names []string) {
+	role := o.roles[c.user()]
+	if c.holds("projects:write") && role != "guest" && (c.token == nil || c.token.projects == nil) {
+		names = append(names, "projects:create")
+	}
+	if c.holds("members:read") {
+		names = append(names, "members:read")
+	}
+	if c.holds("audit:read") && (role == "admin" || role == "owner") {
+		names = append(names, "audit:read")
+	}
+	return names
+}

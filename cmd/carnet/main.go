@@ -18,6 +18,8 @@ var version string
 // commandLine is every command of the program.
 type commandLine struct {
 	cli.Commands
+	Serve serveCommand  `cmd:"" group:"Server" help:"Run the server."`
+	Admin adminCommands `cmd:"" group:"Server" help:"Commands for whoever owns the machine, server running or not."`
 }
 
 func main() { os.Exit(run()) }

@@ -27,20 +27,25 @@ func newRegistry() huma.Registry {
 	return r
 }
 
-// name gives a schema the name of its Go type, with a capital; lists are named after their items.
+// name gives a schema the name of its Go type, with a capital; lists are named after their items. The members of an
+// organization and those of a project are two types, and named apart.
 func name(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	text := t.Name()
+	text, path := t.Name(), t.PkgPath()
+	suffix := ""
 	if item, ok := strings.CutPrefix(text, "list["); ok {
-		text = item[strings.LastIndexByte(item, '.')+1:]
-		text = strings.TrimSuffix(text, "]") + "List"
+		dot := strings.LastIndexByte(item, '.')
+		path, text, suffix = item[:dot], strings.TrimSuffix(item[dot+1:], "]"), "List"
 	}
 	if text == "" {
 		text = hint
 	}
-	return strings.ToUpper(text[:1]) + text[1:]
+	if text == "Member" && strings.HasSuffix(path, "/org") {
+		text = "OrganizationMember"
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + suffix
 }
 
 // schemaOf returns the schema of a sample value.

@@ -32,7 +32,7 @@ func (h *House) Doors(f Front) (*server.Server, *server.Metrics, error) {
 	rest.Register(mux)
 	pages, err := web.New(web.Config{
 		Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Identify: who.Identify, Log: h.log,
-		CookieName: who.CookieName(), Secure: https, PublicURL: f.PublicURL.String(), OpenAPI: rest.Document, Now: time.Now,
+		CookieName: who.CookieName(), HTTPS: https, PublicURL: f.PublicURL.String(), OpenAPI: rest.Document, Now: time.Now,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the pages: %w", err)

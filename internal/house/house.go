@@ -86,7 +86,6 @@ func wire(ctx context.Context, p Plan, store *db.DB) (*House, error) {
 	})
 	h.Org = org.New(org.Config{DB: store, Audit: record, Accounts: h.Account, Cursors: cursors, Now: time.Now, Log: p.Log, PublicURL: publicURL})
 	h.Work = work.New(work.Config{DB: store, Audit: record, Idempotency: h.keys, Cursors: cursors, Now: time.Now})
-	h.Org.OnDeparture(h.Work)
 	h.Tokens = tokens.New(tokens.Config{
 		DB: store, Audit: record, Account: h.Account, Work: h.Work, Idempotency: h.keys, Cursors: cursors, Now: time.Now, Log: p.Log,
 		Uses: tokenUses, LateUses: lateUses, CreationsPerHour: p.Limits.TokensPerHour,

@@ -231,11 +231,6 @@ func (s *Service) remove(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 	if err := keepAnOwner(ctx, tx, organizationID, member); err != nil {
 		return err
 	}
-	for _, d := range s.departures {
-		if err := d.MemberRemoved(ctx, tx, organizationID, member.UserID); err != nil {
-			return fmt.Errorf("clear what the member leaves behind: %w", err)
-		}
-	}
 	if err := rows.New(tx).DeleteMember(ctx, rows.DeleteMemberParams{OrganizationID: organizationID, UserID: member.UserID}); err != nil {
 		return fmt.Errorf("remove the member: %w", err)
 	}

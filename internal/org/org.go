@@ -8,7 +8,7 @@
 // The methods without a caller are for operators, who sit at the machine itself; the record names no actor for those.
 //
 // Whoever stops being a member keeps their tokens, which rest from the next request on: verification reads the
-// membership as it is. Rooms that keep things of members hear of departures through [Service.OnDeparture].
+// membership as it is. Their places in projects go with the membership, by the schema.
 package org
 
 import (
@@ -36,12 +36,6 @@ const (
 	OwnedLimit = 50
 )
 
-// Departures hears of members who leave an organization or are removed from it, in the transaction in which they go.
-// An error undoes the departure.
-type Departures interface {
-	MemberRemoved(ctx context.Context, tx *sql.Tx, organizationID, userID string) error
-}
-
 // Config is what the service needs.
 type Config struct {
 	DB       *db.DB
@@ -55,16 +49,10 @@ type Config struct {
 }
 
 // Service is the room's one door.
-type Service struct {
-	Config
-	departures []Departures
-}
+type Service struct{ Config }
 
 // New returns the service.
-func New(c Config) *Service { return &Service{Config: c} }
-
-// OnDeparture registers who hears of departures. It is called while wiring, before the first request.
-func (s *Service) OnDeparture(d Departures) { s.departures = append(s.departures, d) }
+func New(c Config) *Service { return &Service{c} }
 
 // Organization is an organization as one of its members sees it.
 type Organization struct {

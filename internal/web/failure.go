@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"carnet/internal/problem"
 )
@@ -22,6 +23,13 @@ func (v *visit) fail(err error) {
 	if errors.Is(err, errSignIn) {
 		v.toSignIn()
 		return
+	}
+	var again *againError
+	if errors.As(err, &again) {
+		if err = v.askOnceMore(again); err == nil {
+			return
+		}
+		code = problem.CodeOf(err)
 	}
 	switch code {
 	case problem.CredentialMissing, problem.TokenInvalid, problem.SessionEnded:
@@ -91,10 +99,41 @@ func (v *visit) toSignIn() {
 	http.Redirect(v.w, v.r, target, http.StatusSeeOther)
 }
 
+// againError says that entering the password again did not work.
+type againError struct{ cause error }
+
+func (e *againError) Error() string { return "enter the password again: " + e.cause.Error() }
+func (e *againError) Unwrap() error { return e.cause }
+
+// askOnceMore says what was wrong with the password, and asks again.
+func (v *visit) askOnceMore(e *againError) error {
+	f := newForm(nil)
+	if problem.Is(e.cause, problem.CredentialsWrong) {
+		f.Errors[againInput] = "This is not your password."
+		return v.askAgain(f)
+	}
+	if err := refused(&f, e.cause, nil); err != nil {
+		return err
+	}
+	return v.askAgain(f)
+}
+
+// againWords say why the password is asked for again, and what entering it does.
+func againWords(path string) (why, button string) {
+	switch {
+	case path == developer+"/new":
+		return "Creating a token is a sensitive change.", "Create the token"
+	case strings.HasPrefix(path, developer) && strings.HasSuffix(path, "/rotate"):
+		return "Rotating a token is a sensitive change.", "Rotate the token"
+	default:
+		return "This is a sensitive change.", "Go on"
+	}
+}
+
 // askAgain asks for the password again. What was under way is carried along, so that entering it finishes the matter.
 func (v *visit) askAgain(f form) error {
-	words := againWords(v.r.URL.Path)
-	p := againPage{Form: f, Why: words.why, Button: words.button, Action: v.r.URL.Path, Back: v.here(), Email: v.viewer.Email}
+	why, button := againWords(v.r.URL.Path)
+	p := againPage{Form: f, Why: why, Button: button, Action: v.r.URL.Path, Back: v.here(), Email: v.viewer.Email}
 	carried := withoutSecrets(v.r.PostForm)
 	names := make([]string, 0, len(carried))
 	for name := range carried {

@@ -19,8 +19,8 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// page is what the layout needs, around what a page's own template needs (Data).
-type page struct {
+// frame is what the layout needs, around what a page's own template needs (Data).
+type frame struct {
 	Title        string
 	Section      string // which link of the navigation is current
 	Path         string // where the person is, for forms that come back here
@@ -75,7 +75,7 @@ func newRenderer(files *assets, now func() time.Time) (*renderer, error) {
 }
 
 // render writes a page. It is drawn into memory first, so that a template that fails leaves nothing half sent.
-func (r *renderer) render(w http.ResponseWriter, status int, name string, p page) error {
+func (r *renderer) render(w http.ResponseWriter, status int, name string, p frame) error {
 	set, ok := r.pages[name]
 	if !ok {
 		return fmt.Errorf("no page %q", name)

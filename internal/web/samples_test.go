@@ -20,8 +20,8 @@ var sampleViewer = &viewer{
 	Organizations: []place{{Slug: "northwind", Name: "Northwind Logistics", Role: "member", Plan: "enterprise"}, {Slug: "atelier", Name: "Atelier Łódź", Role: "owner", Plan: "free"}},
 }
 
-func samplePage(title, section, path string, data any) page {
-	return page{Title: title, Section: section, Path: path, Viewer: sampleViewer, Organization: &sampleViewer.Organizations[0], Data: data}
+func samplePage(title, section, path string, data any) frame {
+	return frame{Title: title, Section: section, Path: path, Viewer: sampleViewer, Organization: &sampleViewer.Organizations[0], Data: data}
 }
 
 func sampleTokens() []tokenView {
@@ -118,13 +118,13 @@ func options(chosen string, pairs ...string) []option {
 // sample is a page with believable data, and the name of its template.
 type sample struct {
 	template string
-	page     page
+	frame    frame
 }
 
 // samples are all pages in their states.
 func samples() map[string]sample {
-	none := page{Path: "/sign-in"}
-	gate := func(title string, data any) page { p := none; p.Title, p.Data = title, data; return p }
+	none := frame{Path: "/sign-in"}
+	gate := func(title string, data any) frame { p := none; p.Title, p.Data = title, data; return p }
 	wrong := newForm(url.Values{"name": {"Mara Lindqvist"}, "email": {"mara@northwind"}})
 	wrong.Errors["email"] = "Must be an e-mail address."
 	wrong.Errors["password"] = "Must have at least 15 characters."
@@ -174,8 +174,8 @@ func samples() map[string]sample {
 		"sign-in":        {"sign-in", gate("Sign in", gatePage{Form: newForm(nil), Next: "/settings/developer/new"})},
 		"sign-in-wrong":  {"sign-in", gate("Sign in", gatePage{Form: refused})},
 		"reauthenticate": {"reauthenticate", gate("Enter your password again", againPage{Form: newForm(nil), Why: "Creating a token is sensitive.", Action: "/settings/developer/new", Button: "Create the token", Back: "/settings/developer", Email: sampleViewer.Email, Kept: []kept{{"name", "Weekly reporting"}}})},
-		"set-up":         {"set-up", gate("Set up", gatePage{Form: newForm(nil), Code: "abc"})},
-		"set-up-dead":    {"set-up", gate("Set up", gatePage{Dead: true})},
+		"setup":          {"setup", gate("Set up", gatePage{Form: newForm(nil), Code: "abc"})},
+		"setup-dead":     {"setup", gate("Set up", gatePage{Dead: true})},
 		"home": {"home", samplePage("Overview", "home", "/", homePage{Total: 5, Live: 4, Resting: 1, Recent: 2, Unused: 2, Expiring: 1, Sessions: 3, NextExpiry: t[0].ExpiresAt,
 			CleanUp: []tokenView{t[0], t[2], t[3]}, Used: []tokenView{t[0], t[1]}, Example: sampleExample()})},
 		"home-empty": {"home", unverifiedHome},

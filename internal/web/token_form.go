@@ -167,7 +167,7 @@ func (v *visit) tokenForm(f form) (tokenForm, error) {
 // organization are forgotten.
 func (v *visit) offerProjects(p *tokenForm, f form) error {
 	var err error
-	if p.Projects, p.MoreProjects, err = v.choices(p.Organization.Slug); err != nil {
+	if p.Projects, p.MoreProjects, err = v.choices(p.Organization.Slug, tokens.ProjectLimit); err != nil {
 		return err
 	}
 	p.Chosen = f.Value("reach") == "chosen" && len(p.Projects) > 0
@@ -325,7 +325,7 @@ func (v *visit) narrowForm(t tokenView, f form) (narrowPage, error) {
 		}
 	} else if t.Role != "" {
 		var err error
-		if p.Projects, _, err = v.choices(t.Organization); err != nil {
+		if p.Projects, _, err = v.choices(t.Organization, tokens.ProjectLimit); err != nil {
 			return p, err
 		}
 	}

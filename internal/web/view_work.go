@@ -11,12 +11,16 @@ type projectView struct {
 // projectCard is a project in the list of an organization.
 type projectCard struct {
 	projectView
-	Tasks bool // whether Open is known
-	Open  int
+	Tasks      bool // whether Open is known
+	Open       int
+	DeletedAt  *time.Time // in the recycle bin
+	MayRestore bool
 }
 
 // projectsPage lists an organization's projects.
 type projectsPage struct {
+	Base      string
+	Deleted   bool // the recycle bin
 	MayCreate bool
 	Projects  []projectCard
 	Pager     pager
@@ -29,6 +33,7 @@ type projectPage struct {
 	Project           projectView
 	MayLead, MayWrite bool
 	Any, Filtered     bool // whether it has tasks at all; whether filters hide some
+	Deleted           bool // the recycle bin
 	Q                 string
 	Statuses, Sorts   []option
 	Assignees         []option
@@ -104,6 +109,7 @@ type projectMembersPage struct {
 	Candidates []option
 	Roles      []option
 	Members    []memberView
+	Pager      pager
 }
 
 // memberView is somebody with a role.

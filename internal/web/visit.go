@@ -3,14 +3,12 @@ package web
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"unicode"
 
 	"carnet/access"
-	"carnet/internal/account"
 	"carnet/internal/problem"
 	"carnet/internal/request"
 )
@@ -129,9 +127,9 @@ func (v *visit) in() (access.Caller, place, error) {
 	return access.Caller{}, place{}, problem.Absent()
 }
 
-// page fills in what the layout needs.
-func (v *visit) page(title, section string, data any) page {
-	p := page{Title: title, Section: section, Path: v.here(), Theme: themeOf(v.r), Viewer: v.viewer, Flash: flashes[v.r.URL.Query().Get("done")], Data: data}
+// frame fills in what the layout needs.
+func (v *visit) frame(title, section string, data any) frame {
+	p := frame{Title: title, Section: section, Path: v.here(), Theme: themeOf(v.r), Viewer: v.viewer, Flash: flashes[v.r.URL.Query().Get("done")], Data: data}
 	if v.viewer != nil && len(v.viewer.Organizations) > 0 {
 		p.Organization = &v.viewer.Organizations[0]
 		slug := v.r.PathValue("slug")
@@ -146,7 +144,7 @@ func (v *visit) page(title, section string, data any) page {
 
 // show draws a page.
 func (v *visit) show(status int, template, title, section string, data any) error {
-	return v.d.pages.render(v.w, status, template, v.page(title, section, data))
+	return v.d.pages.render(v.w, status, template, v.frame(title, section, data))
 }
 
 // again draws a form again, with what is wrong with it.
@@ -187,7 +185,7 @@ func (v *visit) here() string {
 }
 
 // secretPaths are pages whose address carries a code of a mail.
-var secretPaths = map[string]bool{"/verify-email": true, "/set-up": true}
+var secretPaths = map[string]bool{"/verify-email": true, "/setup": true}
 
 // localPath returns the path when it leads to a page of this server, and "/" for anything else: an address of another
 // one, however it is disguised ("//host", "/\host"), and what cannot be an address.
@@ -258,9 +256,10 @@ func (v *visit) freshen() error {
 	if password == "" {
 		return nil
 	}
-	if err := v.d.Account.Reauthenticate(v.ctx(), v.caller, account.Reauthentication{Password: password}); err != nil {
-		return fmt.Errorf("enter the password again: %w", err)
+	if err := v.d.Account.Reauthenticate(v.ctx(), v.caller, password, nil); err != nil {
+		return &againError{err}
 	}
+	// What the caller was told of themselves is a moment old: their sign-in is fresh now.
 	v.caller.AuthenticatedAt = v.d.Now().UnixMicro()
 	return nil
 }

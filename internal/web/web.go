@@ -28,8 +28,8 @@ type Config struct {
 	Tokens  *tokens.Service
 	// Identify says who is calling.
 	Identify func(*http.Request) (*verify.Grant, error)
-	// CookieName is the session cookie's name, and HTTPS whether browsers reach this server by HTTPS, so that the cookie
-	// is marked Secure.
+	// CookieName is the session cookie's name, and HTTPS whether browsers reach this server by HTTPS: then cookies are
+	// for HTTPS alone.
 	CookieName string
 	HTTPS      bool
 	// PublicURL is where browsers and scripts reach this server, without a slash at its end.
@@ -95,6 +95,9 @@ func (d *Door) handler(serve handler, signedIn bool) http.HandlerFunc {
 		err := v.identify(signedIn)
 		if err == nil {
 			err = v.parse()
+		}
+		if err == nil && signedIn {
+			err = v.freshen()
 		}
 		if err == nil {
 			err = serve(v)

@@ -49,7 +49,10 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	public, _ := url.Parse("http://localhost")
 	log := slog.New(slog.DiscardHandler)
-	h, err := house.Build(context.Background(), house.Plan{Data: t.TempDir(), PublicURL: public.String(), Log: log, Fatal: func(err error) { t.Error(err) }})
+	h, err := house.Build(context.Background(), house.Plan{
+		Data: t.TempDir(), PublicURL: public.String(), Log: log, Fatal: func(err error) { t.Error(err) },
+		Limits: house.Limits{SignInsPerMinute: 1e9, TokensPerHour: 1e9},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

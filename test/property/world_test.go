@@ -77,6 +77,16 @@ type session struct {
 	ended     bool
 }
 
+// What a failing scenario prints of the things that it drew: their ids, and never a credential.
+
+func (u *user) GoString() string         { return u.id }
+func (o *organization) GoString() string { return o.id }
+func (p *project) GoString() string      { return p.id }
+func (x *task) GoString() string         { return x.id }
+func (c *comment) GoString() string      { return c.id }
+func (x *tokenOf) GoString() string      { return x.id }
+func (s *session) GoString() string      { return s.id }
+
 var (
 	roles        = []string{"owner", "admin", "manager", "member", "guest"}
 	projectRoles = []string{"lead", "contributor", "viewer"}

@@ -86,12 +86,15 @@ BEGIN
 END;
 -- +goose StatementEnd
 
+-- Here conflicts are let pass by ON CONFLICT DO NOTHING rather than OR IGNORE, which an upsert that fires the trigger
+-- would overrule (SQLite: CREATE TRIGGER, section 2).
+
 -- +goose StatementBegin
 CREATE TRIGGER projects_insert AFTER INSERT ON projects
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'organization', NEW.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', NEW.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -99,10 +102,10 @@ END;
 CREATE TRIGGER projects_change AFTER UPDATE OF organization_id, key, name, visibility, deleted_at ON projects
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'organization', NEW.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'organization', OLD.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', NEW.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', OLD.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -110,8 +113,8 @@ END;
 CREATE TRIGGER projects_delete AFTER DELETE ON projects
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'organization', OLD.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', OLD.organization_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -119,8 +122,8 @@ END;
 CREATE TRIGGER project_members_insert AFTER INSERT ON project_members
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -128,10 +131,10 @@ END;
 CREATE TRIGGER project_members_change AFTER UPDATE OF organization_id, project_id, user_id, role ON project_members
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -139,8 +142,8 @@ END;
 CREATE TRIGGER project_members_delete AFTER DELETE ON project_members
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 

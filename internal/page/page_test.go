@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -54,6 +55,20 @@ func TestForeignAndTamperedCursorsAreInvalid(t *testing.T) {
 		if err := cursors.Open("list", string(changed), &place{}); !problem.Is(err, problem.CursorInvalid) {
 			t.Errorf("changed at %d: got %v", i, err)
 		}
+	}
+}
+
+func TestBindingCannotBorrowFromThePosition(t *testing.T) {
+	t.Parallel()
+	cursors := page.New([]byte("a key"))
+	raw, err := base64.RawURLEncoding.DecodeString(cursors.Seal("list1", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shifted := append(raw[:len(raw)-1], "12"...)
+	var got int
+	if err := cursors.Open("list", base64.RawURLEncoding.EncodeToString(shifted), &got); !problem.Is(err, problem.CursorInvalid) {
+		t.Errorf("got %d, %v", got, err)
 	}
 }
 

@@ -148,7 +148,7 @@ func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller,
 	}
 	if change.ExpiresAt.Set {
 		if after.expiresAt = nil; !change.ExpiresAt.Null {
-			after.expiresAt, field = s.bounded("body.expires_at", change.ExpiresAt.V)
+			after.expiresAt, field = bounded(s.Now(), "body.expires_at", change.ExpiresAt.V)
 			complain(field)
 		}
 		widens = widens || later(after.expiresAt, before.ExpiresAt)

@@ -41,6 +41,7 @@ type Issued struct {
 
 // grant is a checked draft.
 type grant struct {
+	now       time.Time // when it was checked: creation and expiry count from the same moment
 	name      string
 	standing  rows.StandingRow
 	role      access.Role
@@ -137,7 +138,7 @@ func (s *Service) check(ctx context.Context, q db.Queryer, caller access.Caller,
 	if err != nil {
 		return grant{}, err
 	}
-	g := grant{standing: standing}
+	g := grant{now: s.Now(), standing: standing}
 	g.role, _ = access.ParseRole(standing.Role)
 	var wrong []problem.Field
 	complain := func(f *problem.Field) {
@@ -155,9 +156,8 @@ func (s *Service) check(ctx context.Context, q db.Queryer, caller access.Caller,
 	}
 	g.scopes, field = parseScopes(draft.Scopes, g.role, how)
 	complain(field)
-	if g.expiresAt, field = s.expiry(draft.ExpiresAt, draft.ExpiresInDays, g.purpose); field != nil {
-		complain(field)
-	}
+	g.expiresAt, field = expiry(g.now, draft.ExpiresAt, draft.ExpiresInDays, g.purpose)
+	complain(field)
 	g.projects, field, err = s.projects(ctx, q, caller, g, draft.Projects)
 	if err != nil {
 		return grant{}, err
@@ -194,8 +194,7 @@ func parseScopes(names []string, role access.Role, how strictness) (access.Scope
 
 // expiry works out when the token ends, exactly, from what was asked. Nothing asked: never for personal tokens, 90 days
 // for agents.
-func (s *Service) expiry(at *time.Time, days *int, purpose access.Purpose) (*time.Time, *problem.Field) {
-	now := s.Now()
+func expiry(now time.Time, at *time.Time, days *int, purpose access.Purpose) (*time.Time, *problem.Field) {
 	switch {
 	case at != nil && days != nil:
 		return nil, &problem.Field{Location: "body.expires_in_days", Message: "give either this or expires_at, not both"}
@@ -204,19 +203,18 @@ func (s *Service) expiry(at *time.Time, days *int, purpose access.Purpose) (*tim
 			return nil, tooFar("body.expires_in_days")
 		}
 		end := now.Add(time.Duration(*days) * 24 * time.Hour)
-		return s.bounded("body.expires_in_days", end)
+		return bounded(now, "body.expires_in_days", end)
 	case at != nil:
-		return s.bounded("body.expires_at", *at)
+		return bounded(now, "body.expires_at", *at)
 	case purpose == access.Agent:
 		end := now.Add(AgentExpiry)
-		return s.bounded("body.expires_at", end)
+		return bounded(now, "body.expires_at", end)
 	default:
 		return nil, nil
 	}
 }
 
-func (s *Service) bounded(location string, end time.Time) (*time.Time, *problem.Field) {
-	now := s.Now()
+func bounded(now time.Time, location string, end time.Time) (*time.Time, *problem.Field) {
 	if !end.After(now) || end.After(now.AddDate(ExpiryLimitYears, 0, 0)) {
 		return nil, tooFar(location)
 	}
@@ -283,7 +281,7 @@ func (s *Service) insert(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 	value := token.Mint(kind)
 	digest := value.Digest()
 	tokenID := id.New(id.Token)
-	now := db.Micros(s.Now())
+	now := db.Micros(g.now)
 	organization := g.standing.OrganizationID
 	q := rows.New(tx)
 	err := q.InsertToken(ctx, rows.InsertTokenParams{

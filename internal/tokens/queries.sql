@@ -69,7 +69,8 @@ SELECT lookup_id, uses, last_used_at, address, client FROM credential_late_use
 WHERE organization_id = $1 AND token_id = $2 ORDER BY last_used_at DESC;
 
 -- name: Values :many
-SELECT lookup_id, created_at, valid_until FROM credentials WHERE organization_id = $1 AND token_id = $2 ORDER BY created_at DESC, lookup_id;
+SELECT lookup_id, created_at, valid_until FROM credentials WHERE organization_id = $1 AND token_id = $2
+ORDER BY valid_until IS NOT NULL, created_at DESC, lookup_id;
 
 -- name: RecordUse :exec
 -- Forward only: a late batch never takes back what a later one wrote.

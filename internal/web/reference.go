@@ -30,6 +30,7 @@ type referenceOperation struct {
 	ID, Method, Path, Summary, Description string
 	Scopes                                 []string
 	Session                                bool // no token can
+	AnyToken                               bool // whatever its scopes
 	Parameters                             []referenceField
 	Body                                   []referenceField
 	Responses                              []referenceResponse
@@ -174,6 +175,8 @@ func newReference(openAPI []byte, base string) (reference, error) {
 		}
 	}
 	r.Groups = slices.DeleteFunc(r.Groups, func(g referenceGroup) bool { return len(g.Operations) == 0 })
+	// What tokens can call comes first: it is what most readers came for.
+	slices.SortStableFunc(r.Groups, func(a, b referenceGroup) int { return cmp.Compare(a.forPeople(), b.forPeople()) })
 	for _, name := range slices.Sorted(maps.Keys(d.Components.Schemas)) {
 		s := d.Components.Schemas[name]
 		if fields := d.fields(s); len(fields) > 0 {
@@ -183,10 +186,19 @@ func newReference(openAPI []byte, base string) (reference, error) {
 	return r, nil
 }
 
+// forPeople returns 1 for a group that no token has business with, else 0.
+func (g referenceGroup) forPeople() int {
+	if slices.ContainsFunc(g.Operations, func(o referenceOperation) bool { return o.AnyToken || len(o.Scopes) > 0 }) {
+		return 0
+	}
+	return 1
+}
+
 func (d *document) operation(o documentOperation, method, path string) referenceOperation {
 	op := referenceOperation{
 		ID: cmp.Or(o.OperationID, slug(method+" "+path)), Method: strings.ToUpper(method), Path: path,
 		Summary: o.Summary, Description: o.Description, Scopes: o.Scopes, Session: sessionOnly(o.Security),
+		AnyToken: len(o.Scopes) == 0 && offers(o.Security, "token"),
 	}
 	for _, p := range o.Parameters {
 		op.Parameters = append(op.Parameters, referenceField{Name: p.Name, In: p.In, Type: typeName(p.Schema), Description: p.Description, Required: p.Required})
@@ -203,6 +215,11 @@ func (d *document) operation(o documentOperation, method, path string) reference
 		op.Responses = append(op.Responses, text)
 	}
 	return op
+}
+
+// offers reports whether a way of presenting oneself is among those that serve.
+func offers(security []map[string][]string, way string) bool {
+	return slices.ContainsFunc(security, func(one map[string][]string) bool { _, ok := one[way]; return ok })
 }
 
 // sessionOnly reports whether every way of presenting oneself is a session.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -74,8 +76,13 @@ func newRenderer(files *assets, now func() time.Time) (*renderer, error) {
 	return r, nil
 }
 
-// render writes a page. It is drawn into memory first, so that a template that fails leaves nothing half sent.
-func (r *renderer) render(w http.ResponseWriter, status int, name string, p frame) error {
+// uncompressed are pages that hold a secret beside what people typed: how well they compress could tell something about
+// it to whoever watches the line (BREACH, Gluck, Harris and Prado 2013).
+var uncompressed = map[string]bool{"token-value": true}
+
+// render writes a page, compressed where the browser takes it. It is drawn into memory first, so that a template that
+// fails leaves nothing half sent.
+func (r *renderer) render(w http.ResponseWriter, request *http.Request, status int, name string, p frame) error {
 	set, ok := r.pages[name]
 	if !ok {
 		return fmt.Errorf("no page %q", name)
@@ -87,10 +94,29 @@ func (r *renderer) render(w http.ResponseWriter, status int, name string, p fram
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store") // every page shows what one person may see
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	h.Set("Vary", "Accept-Encoding")
+	content := body.Bytes()
+	if !uncompressed[name] && acceptsGzip(request) {
+		h.Set("Content-Encoding", "gzip")
+		content = squeeze(content)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // the browser went away: nothing to do about it
+	_, _ = w.Write(content) // the browser went away: nothing to do about it
 	return nil
+}
+
+// squeezers are kept, because each holds a megabyte.
+var squeezers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
+func squeeze(content []byte) []byte {
+	var packed bytes.Buffer
+	z, _ := squeezers.Get().(*gzip.Writer)
+	defer squeezers.Put(z)
+	z.Reset(&packed)
+	_, _ = z.Write(content) // into memory: cannot fail
+	_ = z.Close()
+	return packed.Bytes()
 }
 
 func (r *renderer) functions(files *assets) template.FuncMap {

@@ -25,7 +25,7 @@ func TestShots(t *testing.T) {
 	mux.HandleFunc("/x/{name}", func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		s := all[q.PathValue("name")]
-		if err := r.render(w, 200, s.template, s.frame); err != nil {
+		if err := r.render(w, httptest.NewRequest("GET", "/", nil), 200, s.template, s.frame); err != nil {
 			t.Error(err)
 		}
 	})

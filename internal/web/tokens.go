@@ -193,7 +193,7 @@ func (v *visit) ownToken() (tokenView, error) {
 
 // example is a call to try a token with.
 func (d *Door) example() copyable {
-	return copyable{ID: "example", Label: "Then call the API with it", Text: curl(d.PublicURL, "/me", "$CARNET_TOKEN")}
+	return copyable{ID: "example", Label: "A first call", Text: curl(d.PublicURL, "/me", "$CARNET_TOKEN")}
 }
 
 func tokenCrumbs(t tokenView, here string) []crumb {

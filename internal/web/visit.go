@@ -144,7 +144,7 @@ func (v *visit) frame(title, section string, data any) frame {
 
 // show draws a page.
 func (v *visit) show(status int, template, title, section string, data any) error {
-	return v.d.pages.render(v.w, status, template, v.frame(title, section, data))
+	return v.d.pages.render(v.w, v.r, status, template, v.frame(title, section, data))
 }
 
 // again draws a form again, with what is wrong with it.

@@ -184,6 +184,11 @@ func TestWhatIsOutsideLooksLikeWhatDoesNotExist(t *testing.T) {
 			t.Fatal(err)
 		}
 		emptied.project = id.New(id.Project)
+		orphaned := w.target(owner, access.OrganizationVisible)
+		if err := w.DeleteTask(ctx, owner, orphaned.task, work.Precondition{}); err != nil {
+			t.Fatal(err)
+		}
+		orphaned.project = id.New(id.Project)
 		places := map[string]target{
 			"non-existent":  {id.New(id.Project), id.New(id.Task), id.New(id.Comment), owner.UserID},
 			"malformed":     {"prj_", "'; --", "\x00\xff", owner.UserID},
@@ -191,11 +196,13 @@ func TestWhatIsOutsideLooksLikeWhatDoesNotExist(t *testing.T) {
 			"private":       w.target(owner, access.Private),
 			"deleted":       deleted,
 			"tasks deleted": emptied,
+			"task deleted":  orphaned,
 		}
 		for name, at := range places {
 			for _, a := range actions {
-				if a.name == "RemoveProjectMember" || a.name == "RestoreTask" {
-					continue // the first looks past the service; the second is for what is deleted
+				restorable := a.name == "RestoreTask" && (name == "tasks deleted" || name == "task deleted")
+				if a.name == "RemoveProjectMember" || restorable { // the first looks past the service
+					continue
 				}
 				err := a.run(ctx, w, member, at)
 				var e *problem.Error
@@ -205,6 +212,24 @@ func TestWhatIsOutsideLooksLikeWhatDoesNotExist(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWithoutARoleEveryListIsAbsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.Open(t))
+	c := w.user(w.organization(), access.NoRole)
+	for _, c := range []access.Caller{c, token(c), {Kind: access.SessionCaller, UserID: c.UserID, Role: access.Owner}} {
+		_, err := w.ListTasks(ctx, c, work.TaskQuery{})
+		expect(t, "tasks", err, problem.NotFound)
+		_, err = w.CountTasks(ctx, c, work.TaskFilter{})
+		expect(t, "counts", err, problem.NotFound)
+		_, err = w.ListProjects(ctx, c, work.ProjectQuery{})
+		expect(t, "projects", err, problem.NotFound)
+		_, err = w.Members(ctx, c, work.MemberQuery{})
+		expect(t, "members", err, problem.NotFound)
+		_, err = w.CreateProject(ctx, c, newProject(access.Private))
+		expect(t, "create", err, problem.NotFound)
+	}
 }
 
 func TestOnlyAuthorsEditComments(t *testing.T) {

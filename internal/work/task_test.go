@@ -14,6 +14,7 @@ import (
 	"carnet/access"
 	"carnet/internal/id"
 	"carnet/internal/optional"
+	"carnet/internal/page"
 	"carnet/internal/problem"
 	"carnet/internal/storetest"
 	"carnet/internal/work"
@@ -272,6 +273,7 @@ func TestRecycleBin(t *testing.T) {
 		at := w.target(owner, access.Private)
 		w.share(owner, at.project, viewer, access.Viewer)
 		lone := w.task(owner, at.project, titled("lone"))
+		w.comment(owner, lone.ID, "goes with it")
 		bin := func(c access.Caller) (projects, tasks int) {
 			t.Helper()
 			p, err := w.ListProjects(ctx, c, work.ProjectQuery{Deleted: true})
@@ -545,4 +547,37 @@ func TestGrantsAndVisibleProjects(t *testing.T) {
 	if err != nil || fmt.Sprint(grants) != fmt.Sprint([]work.Grant{{ID: shared.ID, Key: shared.Key, Name: "Project", Given: access.Viewer}}) {
 		t.Errorf("got %+v, %v", grants, err)
 	}
+}
+
+func TestCursorsBelongToTheirCallerAndQuery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.Open(t))
+	org := w.organization()
+	owner := w.user(org, access.Owner)
+	at, other := w.target(owner, access.OrganizationVisible), w.target(owner, access.OrganizationVisible)
+	list := func(c access.Caller, f work.TaskFilter, cursor string) (string, error) {
+		p, err := w.ListTasks(ctx, c, work.TaskQuery{Request: page.Request{Limit: 1, Cursor: cursor}, TaskFilter: f})
+		return p.NextCursor, err
+	}
+	cursor, err := list(owner, work.TaskFilter{}, "")
+	if err != nil || cursor == "" {
+		t.Fatalf("got %q, %v", cursor, err)
+	}
+	_, err = list(owner, work.TaskFilter{}, cursor)
+	expect(t, "its own", err, "")
+	since := w.now()
+	for name, f := range map[string]work.TaskFilter{
+		"project": {Project: at.project}, "projects": {Projects: []string{at.project, other.project}}, "status": {Statuses: []string{"todo"}},
+		"assignee": {Assignees: []string{"me"}}, "before": {DueBefore: "2026-01-01"}, "after": {DueAfter: "2026-01-01"},
+		"since": {UpdatedSince: &since}, "q": {Q: "task"}, "deleted": {Deleted: true},
+	} {
+		_, err := list(owner, f, cursor)
+		expect(t, "with another "+name, err, problem.CursorInvalid)
+	}
+	for name, c := range map[string]access.Caller{"user": w.user(org, access.Owner), "credential": token(owner), "organization": w.user(w.organization(), access.Owner)} {
+		_, err := list(c, work.TaskFilter{}, cursor)
+		expect(t, "of another "+name, err, problem.CursorInvalid)
+	}
+	_, err = w.ListProjects(ctx, owner, work.ProjectQuery{Request: page.Request{Cursor: cursor}})
+	expect(t, "in another list", err, problem.CursorInvalid)
 }

@@ -672,7 +672,8 @@ func (q *Queries) TokenOfLookup(ctx context.Context, arg TokenOfLookupParams) (T
 }
 
 const values = `-- name: Values :many
-SELECT lookup_id, created_at, valid_until FROM credentials WHERE organization_id = $1 AND token_id = $2 ORDER BY created_at DESC, lookup_id
+SELECT lookup_id, created_at, valid_until FROM credentials WHERE organization_id = $1 AND token_id = $2
+ORDER BY valid_until IS NOT NULL, created_at DESC, lookup_id
 `
 
 type ValuesParams struct {

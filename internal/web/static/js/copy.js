@@ -8,13 +8,19 @@ export function enableCopying() {
     button.addEventListener("click", async () => {
       let said;
       try {
-        await navigator.clipboard.writeText(source.textContent); // absent over plain HTTP away from loopback: caught below
+        await navigator.clipboard.writeText(source.textContent);
         word.textContent = "Copied";
         said = "Copied to the clipboard";
       } catch {
+        // Over plain HTTP away from loopback there is no clipboard to write to; the older way may still do.
         getSelection().selectAllChildren(source);
-        word.textContent = "Press Ctrl C";
-        said = "Copying is not allowed here. The text is selected: copy it with the keyboard.";
+        if (document.execCommand("copy")) {
+          word.textContent = "Copied";
+          said = "Copied to the clipboard";
+        } else {
+          word.textContent = "Press Ctrl C";
+          said = "Copying is not allowed here. The text is selected: copy it with the keyboard.";
+        }
       }
       spoken.textContent = "";
       requestAnimationFrame(() => (spoken.textContent = said));

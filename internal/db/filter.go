@@ -31,7 +31,8 @@ func (a *Args) Values() []any { return a.values }
 // Visible returns the SQL condition that holds for the rows of projects (under the given alias) that the filter lets
 // through. Every query over what lies in projects carries it. Whether a project is deleted is not its business.
 func Visible(f access.Filter, alias string, args *Args) string {
-	if f.Organization == "" || f.Reach == access.ReachNothing {
+	ids := f.Projects.IDs()
+	if f.Organization == "" || f.Reach == access.ReachNothing || f.Projects.Restricted() && len(ids) == 0 {
 		return "1 = 0"
 	}
 	conditions := []string{alias + ".organization_id = " + args.Add(f.Organization)}
@@ -47,10 +48,6 @@ func Visible(f access.Filter, alias string, args *Args) string {
 		conditions = append(conditions, belongs())
 	}
 	if f.Projects.Restricted() {
-		ids := f.Projects.IDs()
-		if len(ids) == 0 {
-			return "1 = 0"
-		}
 		conditions = append(conditions, alias+".id IN ("+args.AddAll(ids)+")")
 	}
 	return strings.Join(conditions, " AND ")

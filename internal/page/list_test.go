@@ -64,7 +64,7 @@ func inOrder(users []user, sort string) []user {
 		if descending {
 			sign = -1
 		}
-		order := 0
+		var order int
 		switch {
 		case field == "name":
 			order = sign * cmp.Compare(a.name, b.name)

@@ -80,7 +80,11 @@ func (d *Door) askSignIn(v *visit) error {
 	if v.viewer != nil {
 		return v.leave(next, "")
 	}
-	return v.show(http.StatusOK, "sign-in", "Sign in", "", gatePage{Form: newForm(nil), Next: shownNext(next)})
+	anybody, err := d.Account.AnyUser(v.ctx())
+	if err != nil {
+		return err
+	}
+	return v.show(http.StatusOK, "sign-in", "Sign in", "", gatePage{Form: newForm(nil), Next: shownNext(next), Empty: !anybody})
 }
 
 // shownNext leaves out the way that everybody goes.
@@ -128,15 +132,19 @@ func (v *visit) startSession(email, password string) error {
 		}
 	}
 	http.SetCookie(v.w, v.d.sessionCookie(made.Value.Reveal(), int(account.SessionLife/time.Second)))
-	http.SetCookie(v.w, &http.Cookie{
-		Name: deviceCookie, Value: made.Device, Path: "/", MaxAge: int(deviceCookieLife / time.Second), Secure: v.d.HTTPS, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
+	http.SetCookie(v.w, v.d.cookie(deviceCookie, made.Device, int(deviceCookieLife/time.Second)))
 	return nil
 }
 
 // sessionCookie returns the cookie that carries a session; a negative age takes it away.
 func (d *Door) sessionCookie(value string, age int) *http.Cookie {
-	return &http.Cookie{Name: d.CookieName, Value: value, Path: "/", MaxAge: age, Secure: d.HTTPS, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	return d.cookie(d.CookieName, value, age)
+}
+
+// cookie returns a cookie of ours. It is Secure wherever browsers use HTTPS; over plain HTTP, on loopback, they would
+// drop one that is.
+func (d *Door) cookie(name, value string, age int) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, Secure: d.HTTPS, HttpOnly: true, SameSite: http.SameSiteLaxMode} //nolint:gosec // see above
 }
 
 // signOut ends the session. Somebody whose session ended before is signed out as well.
@@ -201,7 +209,7 @@ func (d *Door) chooseTheme(v *visit) error {
 	if theme != "light" && theme != "dark" {
 		theme, age = "", -1
 	}
-	http.SetCookie(v.w, &http.Cookie{Name: themeCookie, Value: theme, Path: "/", MaxAge: age, Secure: d.HTTPS, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(v.w, d.cookie(themeCookie, theme, age))
 	return v.leave(localPath(v.posted("next")), "")
 }
 

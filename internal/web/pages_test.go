@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"compress/gzip"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -55,7 +56,7 @@ func TestEveryPageIsSoundAndFitsThePolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := httptest.NewRecorder()
-			if err := r.render(w, httptest.NewRequest("GET", "/", nil), 200, s.template, s.frame); err != nil {
+			if err := r.render(w, httptest.NewRequest(http.MethodGet, "/", nil), 200, s.template, s.frame); err != nil {
 				t.Fatal(err)
 			}
 			body := w.Body.String()
@@ -119,7 +120,7 @@ func TestAWholePageIsSmallOverTheWire(t *testing.T) {
 	}
 	for name, s := range samples() {
 		w := httptest.NewRecorder()
-		if err := r.render(w, httptest.NewRequest("GET", "/", nil), 200, s.template, s.frame); err != nil {
+		if err := r.render(w, httptest.NewRequest(http.MethodGet, "/", nil), 200, s.template, s.frame); err != nil {
 			t.Fatal(err)
 		}
 		var packed bytes.Buffer

@@ -137,7 +137,7 @@ func newReference(openAPI []byte, base string) (reference, error) {
 	}
 	r := reference{
 		Title: d.Info.Title, Version: d.Info.Version, Description: paragraphs(d.Info.Description),
-		Example: copyable{ID: "first-call", Label: "A first call", Text: curl(base, "/me", "$CARNET_TOKEN")},
+		Example: copyable{ID: "first-call", Label: "A first call", Text: curl(base, "$CARNET_TOKEN")},
 	}
 	prefix := ""
 	if len(d.Servers) > 0 {

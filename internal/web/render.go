@@ -136,7 +136,6 @@ func (r *renderer) functions(files *assets) template.FuncMap {
 		"lower":    strings.ToLower,
 		"now":      func() string { return r.now().UTC().Format(time.RFC3339) },
 		"as":       withArticle,
-		"list":     func(items ...string) []string { return items },
 	}
 }
 

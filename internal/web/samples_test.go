@@ -58,7 +58,7 @@ func sampleEnded() []tokenView {
 }
 
 func sampleExample() copyable {
-	return copyable{ID: "example", Label: "Then call the API with it", Text: curl("https://carnet.example", "/me", "$CARNET_TOKEN")}
+	return copyable{ID: "example", Label: "Then call the API with it", Text: curl("https://carnet.example", "$CARNET_TOKEN")}
 }
 
 func sampleViews(current string) []viewLink {
@@ -188,7 +188,7 @@ func samples() map[string]sample {
 		"token-new-wrong": {"token-new", samplePage("New token", "developer", "/settings/developer/new", wrongToken)},
 		"token-value": {"token-value", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", valuePage{Crumbs: crumbs, Token: t[0],
 			Value: copyable{ID: "value", Label: "The token", Text: "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx", Secret: true},
-			Curl:  copyable{ID: "curl", Label: "Try it", Text: curl("https://carnet.example", "/me", "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx")}})},
+			Curl:  copyable{ID: "curl", Label: "Try it", Text: curl("https://carnet.example", "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx")}})},
 		"token": {"token", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", tokenPage{Crumbs: crumbs, Token: t[0], Calls: newCallChart(calls, sampleNow, callsShown),
 			LateUses: []lateUse{{Prefix: "carnet_pat_9aaZ81LmW0rT", Uses: 14, LastUsedAt: before(4 * time.Hour), Address: "192.0.2.9", Client: "python-requests/2.31.0"}},
 			Life:     []lifeEvent{{Title: "Created", At: &moment, Text: "from 203.0.113.24", Class: "good"}, {Title: "Rotated", At: beforeRef(20 * aDay), Text: "carnet_pat_9aaZ81LmW0rT was replaced"}, {Title: "Last used", At: t[0].LastUsedAt, Text: "from 198.51.100.7 with python-requests/2.32.3", Class: "good"}, {Title: "Expires", At: t[0].ExpiresAt, Class: "ahead"}}})},

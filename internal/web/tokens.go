@@ -16,9 +16,11 @@ const developer = "/settings/developer"
 
 func (d *Door) tokenRoutes() map[string]handler {
 	return map[string]handler{
-		"GET " + developer:                   d.listTokens,
-		"GET " + developer + "/new":          d.newToken,
-		"POST " + developer + "/new":         d.createToken,
+		"GET " + developer:           d.listTokens,
+		"GET " + developer + "/new":  d.newToken,
+		"POST " + developer + "/new": d.createToken,
+		// Who reloads a preview loses it, and starts again.
+		"GET " + developer + "/new/preview":  func(v *visit) error { return v.leave(developer+"/new", "") },
 		"POST " + developer + "/new/preview": d.previewToken,
 		"GET " + developer + "/{id}":         d.showToken,
 		"GET " + developer + "/{id}/narrow":  d.askNarrow,
@@ -74,11 +76,11 @@ func (d *Door) listTokens(v *visit) error {
 		EmptyTitle: view.emptyTitle, EmptyText: view.emptyText, Example: d.example(),
 	}
 	if !p.Any {
-		any, err := d.Tokens.Tokens(v.ctx(), v.caller, tokens.Query{Request: page.Request{Limit: 1}, Purpose: []string{"personal"}})
+		first, err := d.Tokens.Tokens(v.ctx(), v.caller, tokens.Query{Request: page.Request{Limit: 1}, Purpose: []string{"personal"}})
 		if err != nil {
 			return err
 		}
-		p.Any = len(any.Items) > 0
+		p.Any = len(first.Items) > 0
 	}
 	address := func(name, cursor string) string {
 		values := url.Values{}
@@ -193,7 +195,7 @@ func (v *visit) ownToken() (tokenView, error) {
 
 // example is a call to try a token with.
 func (d *Door) example() copyable {
-	return copyable{ID: "example", Label: "A first call", Text: curl(d.PublicURL, "/me", "$CARNET_TOKEN")}
+	return copyable{ID: "example", Label: "A first call", Text: curl(d.PublicURL, "$CARNET_TOKEN")}
 }
 
 func tokenCrumbs(t tokenView, here string) []crumb {
@@ -293,7 +295,7 @@ func (v *visit) showValue(issued tokens.Issued, rotated bool, oldUntil *time.Tim
 	p := valuePage{
 		Crumbs: tokenCrumbs(t, ""), Token: t, Rotated: rotated, OldUntil: oldUntil,
 		Value: copyable{ID: "value", Label: "The token", Text: value, Secret: true},
-		Curl:  copyable{ID: "curl", Label: "Try it", Text: curl(v.d.PublicURL, "/me", value)},
+		Curl:  copyable{ID: "curl", Label: "Try it", Text: curl(v.d.PublicURL, value)},
 	}
 	return v.show(http.StatusCreated, "token-value", t.Name, "developer", p)
 }

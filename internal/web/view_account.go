@@ -4,10 +4,11 @@ import "time"
 
 // gatePage is sign-up, sign-in and what else stands before the door.
 type gatePage struct {
-	Form form
-	Next string
-	Code string
-	Dead bool
+	Form  form
+	Next  string
+	Code  string
+	Dead  bool // the link does not work
+	Empty bool // nobody has an account yet
 }
 
 // againPage asks for the password again, and carries on what was under way.

@@ -138,77 +138,6 @@ type pager struct{ First, Next string }
 // crumb is one step of the way to a page.
 type crumb struct{ Label, Href string }
 
-// scopeRow is one resource of the scope picker.
-type scopeRow struct {
-	Resource, Title, Text, Reason string
-	Levels                        []scopeLevel
-}
-
-// scopeLevel is none, read or write of a resource.
-type scopeLevel struct {
-	Value, Label              string
-	Offered, Chosen, Disabled bool
-}
-
-// resourceWords describe the resources of the catalogue in the picker.
-var resourceWords = map[string][2]string{
-	"projects": {"Projects", "Read their details; write also creates, changes and deletes."},
-	"tasks":    {"Tasks", "List, search, count and read; write also creates, changes and deletes."},
-	"comments": {"Comments", "Read; write also comments, and edits and deletes your own."},
-	"members":  {"Members", "Names, e-mail addresses and roles."},
-	"audit":    {"Audit log", "What members and their tokens did."},
-}
-
-// scopeRows builds the picker: every resource of the catalogue with none, read and write. What lies outside the role, or
-// outside the limit, is shown and cannot be chosen.
-func scopeRows(chosen access.Scopes, role access.Role, limit access.Scopes) []scopeRow {
-	var rows []scopeRow
-	index := map[string]int{}
-	for _, entry := range access.Catalogue() {
-		at, known := index[entry.Resource]
-		if !known {
-			at = len(rows)
-			index[entry.Resource] = at
-			w := resourceWords[entry.Resource]
-			rows = append(rows, scopeRow{Resource: entry.Resource, Title: w[0], Text: w[1], Levels: []scopeLevel{
-				{Value: "none", Label: "none", Offered: true, Chosen: true},
-				{Value: "read", Label: "read"},
-				{Value: "write", Label: "write"},
-			}})
-		}
-		row := &rows[at]
-		place := 1
-		if entry.Write {
-			place = 2
-		}
-		level := &row.Levels[place]
-		level.Offered = true
-		level.Disabled = !access.ScopeSet(entry.Scope).Within(limit)
-		if !entry.Scope.CoveredBy(role) {
-			level.Disabled = true
-			row.Reason = needsRole(entry.Scope, role)
-		}
-		if chosen.Has(entry.Scope) && !level.Disabled {
-			for i := range row.Levels {
-				row.Levels[i].Chosen = i == place
-			}
-		}
-	}
-	return rows
-}
-
-func needsRole(scope access.Scope, role access.Role) string {
-	var names []string
-	for _, r := range scope.Roles() {
-		names = append(names, r.String())
-	}
-	need := strings.Join(names, " or ")
-	if role == access.NoRole {
-		return "Needs the role " + need + "."
-	}
-	return fmt.Sprintf("Needs the role %s; you are %s.", need, withArticle(role.String()))
-}
-
 // projectChoice is a project in a list to choose from.
 type projectChoice struct {
 	projectName
@@ -347,57 +276,6 @@ type lifeEvent struct {
 	At                 *time.Time
 }
 
-// callChart is calls by day as bars, in the units of its view box.
-type callChart struct {
-	Width, Height int
-	Days          []callBar
-	Total, Most   int
-	First, Last   string
-	Label         string
-	Table         []callBar // days with calls, latest first
-
-}
-
-// callBar is one day.
-type callBar struct {
-	Day                 string
-	Calls               int
-	X, Y, Width, Height string
-}
-
-// newCallChart draws the days up to and including today. calls is by day, as YYYY-MM-DD in UTC.
-func newCallChart(calls map[string]int, now time.Time, days int) callChart {
-	c := callChart{Width: 960, Height: 120}
-	step := float64(c.Width) / float64(days)
-	today := now.UTC().Truncate(24 * time.Hour)
-	for i := range days {
-		n := calls[today.AddDate(0, 0, i-days+1).Format(time.DateOnly)]
-		c.Total += n
-		c.Most = max(c.Most, n)
-	}
-	for i := range days {
-		day := today.AddDate(0, 0, i-days+1)
-		n := calls[day.Format(time.DateOnly)]
-		height := 2.0 // a day without calls keeps a trace, so that the days can be counted
-		if n > 0 {
-			height = max(5, float64(c.Height)*float64(n)/float64(c.Most))
-		}
-		bar := callBar{
-			Day: day.Format("2 Jan 2006"), Calls: n,
-			X: number(float64(i)*step + 1.5), Y: number(float64(c.Height) - height), Width: number(step - 3), Height: number(height),
-		}
-		c.Days = append(c.Days, bar)
-		if n > 0 {
-			c.Table = append([]callBar{bar}, c.Table...)
-		}
-	}
-	c.First, c.Last = c.Days[0].Day, c.Days[len(c.Days)-1].Day
-	c.Label = fmt.Sprintf("Calls by day from %s to %s: %s in all, at most %d in a day.", c.First, c.Last, plural(c.Total, "call"), c.Most)
-	return c
-}
-
-func number(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) }
-
 // narrowPage takes away from a token.
 type narrowPage struct {
 	Crumbs      []crumb
@@ -451,7 +329,7 @@ type homePage struct {
 	Example                                                  copyable
 }
 
-// curl writes a call that works when pasted.
-func curl(base, path, value string) string {
-	return fmt.Sprintf("curl -H \"Authorization: Bearer %s\" \\\n  %s/api/v1%s", value, base, path)
+// curl writes a call that works when pasted. Double quotes, so that a shell puts $CARNET_TOKEN in.
+func curl(base, value string) string {
+	return fmt.Sprintf("curl -H \"Authorization: Bearer %s\" \\\n  %s/api/v1/me", value, base)
 }

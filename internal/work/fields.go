@@ -134,11 +134,3 @@ func (c *checker) date(location, value string) {
 		c.add(location, "must be a date that exists, as YYYY-MM-DD")
 	}
 }
-
-// or returns a fields's location with its value replaced when none was sent.
-func or(v optional.Value[string], otherwise string) optional.Value[string] {
-	if v.Set {
-		return v
-	}
-	return optional.Of(otherwise)
-}

@@ -27,8 +27,19 @@ func TestMain(m *testing.M) {
 	if os.Getenv("CARNET_SOAK") != "" {
 		checks = "20000"
 	}
-	if err := flag.Set("rapid.checks", checks); err != nil {
-		panic(err)
+	if asked := os.Getenv("CARNET_PROPERTY_CHECKS"); asked != "" {
+		checks = asked
+	}
+	set := func(name, value string) {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	set("rapid.checks", checks)
+	if os.Getenv("CARNET_PROPERTY_QUIET") != "" {
+		// Whether a scenario fails is all that counts: it is neither made smaller nor kept.
+		set("rapid.shrinktime", "0s")
+		set("rapid.nofailfile", "true")
 	}
 	os.Exit(m.Run())
 }

@@ -2,13 +2,16 @@
 
 -- Every change that can alter what a cached grant says moves the epoch and says what it invalidates, whoever makes it:
 -- no code path can forget. Only columns that a grant is built from count, so that ordinary work moves nothing.
+--
+-- Conflicts are let pass by ON CONFLICT DO NOTHING rather than OR IGNORE, which an upsert that fires the trigger would
+-- overrule (SQLite: CREATE TRIGGER, section 2).
 
 -- +goose StatementBegin
 CREATE TRIGGER users_change AFTER UPDATE OF name, email, email_verified_at, suspended_at ON users
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -16,8 +19,8 @@ END;
 CREATE TRIGGER users_delete AFTER DELETE ON users
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -25,8 +28,8 @@ END;
 CREATE TRIGGER sessions_change AFTER UPDATE OF user_id, lookup_id, digest, authenticated_at, expires_at, ended_at ON sessions
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'session', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'session', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -34,8 +37,8 @@ END;
 CREATE TRIGGER sessions_delete AFTER DELETE ON sessions
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'session', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'session', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -43,8 +46,8 @@ END;
 CREATE TRIGGER organizations_change AFTER UPDATE OF slug, name, plan ON organizations
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'organization', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -52,8 +55,8 @@ END;
 CREATE TRIGGER organizations_delete AFTER DELETE ON organizations
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'organization', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'organization', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -61,8 +64,8 @@ END;
 CREATE TRIGGER memberships_insert AFTER INSERT ON memberships
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -70,10 +73,10 @@ END;
 CREATE TRIGGER memberships_change AFTER UPDATE OF organization_id, user_id, role ON memberships
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', NEW.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -81,13 +84,10 @@ END;
 CREATE TRIGGER memberships_delete AFTER DELETE ON memberships
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'user', OLD.user_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
-
--- Here conflicts are let pass by ON CONFLICT DO NOTHING rather than OR IGNORE, which an upsert that fires the trigger
--- would overrule (SQLite: CREATE TRIGGER, section 2).
 
 -- +goose StatementBegin
 CREATE TRIGGER projects_insert AFTER INSERT ON projects
@@ -151,8 +151,8 @@ END;
 CREATE TRIGGER tokens_change AFTER UPDATE OF organization_id, user_id, purpose, name, scopes, restricted, kind_prefix, lookup_id, expires_at, revoked_at, paused_at ON tokens
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', NEW.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -160,8 +160,8 @@ END;
 CREATE TRIGGER tokens_delete AFTER DELETE ON tokens
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', OLD.id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -169,8 +169,8 @@ END;
 CREATE TRIGGER token_projects_insert AFTER INSERT ON token_projects
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', NEW.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', NEW.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -178,8 +178,8 @@ END;
 CREATE TRIGGER token_projects_delete AFTER DELETE ON token_projects
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -187,10 +187,10 @@ END;
 CREATE TRIGGER token_projects_change AFTER UPDATE ON token_projects
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', NEW.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', NEW.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -198,10 +198,10 @@ END;
 CREATE TRIGGER credentials_change AFTER UPDATE OF lookup_id, digest, organization_id, token_id, valid_until ON credentials
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', NEW.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', NEW.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd
 
@@ -209,7 +209,7 @@ END;
 CREATE TRIGGER credentials_delete AFTER DELETE ON credentials
 BEGIN
     UPDATE epoch SET value = value + 1, moved = 1 WHERE moved = 0;
-    INSERT OR IGNORE INTO changes (epoch, kind, key, at)
-    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch;
+    INSERT INTO changes (epoch, kind, key, at)
+    SELECT value, 'token', OLD.token_id, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM epoch WHERE true ON CONFLICT DO NOTHING;
 END;
 -- +goose StatementEnd

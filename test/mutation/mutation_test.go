@@ -1,0 +1,90 @@
+// Package mutation_test shows that the property test of the rules can fail: each kept mutation takes a check, a filter or
+// a bump out of a copy of the code, and the property test must notice.
+package mutation_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"carnet/test/harness"
+)
+
+// mutation replaces one text, which stands in the file exactly once, by another.
+type mutation struct{ name, file, old, new string }
+
+// checks is how many scenarios a mutant must survive to count as unnoticed.
+const checks = 3000
+
+func TestEveryMutationIsCaught(t *testing.T) {
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(mutations) < 30 {
+		t.Fatalf("only %d mutations are kept", len(mutations))
+	}
+	// Not more at a time than there are cores: each is a build and a busy run.
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			run(t, root, m)
+		})
+	}
+}
+
+func run(t *testing.T, root string, m mutation) {
+	dir := t.TempDir()
+	original := filepath.Join(root, m.file)
+	source, err := os.ReadFile(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(source, []byte(m.old)); n != 1 {
+		t.Fatalf("the text to mutate stands %d times in %s: adapt the mutation to the code", n, m.file)
+	}
+	mutant := filepath.Join(dir, "mutant"+filepath.Ext(m.file))
+	write(t, mutant, bytes.Replace(source, []byte(m.old), []byte(m.new), 1))
+	overlay := filepath.Join(dir, "overlay.json")
+	encoded, _ := json.Marshal(map[string]any{"Replace": map[string]string{original: mutant}})
+	write(t, overlay, encoded)
+
+	program := filepath.Join(dir, "property.test")
+	build := exec.Command("go", "test", "-overlay", overlay, "-c", "-ldflags", "-s -w", "-o", program, "./test/property")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("the mutant does not build: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	test := exec.CommandContext(ctx, program, fmt.Sprintf("-test.run=^%s$", "TestNoRequestDoesMoreOrLessThanItsRoleScopesAndProjectsAllow"))
+	test.Dir = filepath.Join(root, "test", "property")
+	test.Env = append(os.Environ(), fmt.Sprintf("CARNET_PROPERTY_CHECKS=%d", checks), "CARNET_PROPERTY_QUIET=1")
+	out, err := test.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		t.Error("the property test did not finish on the mutant")
+	case err == nil:
+		t.Errorf("nobody noticed: %s", m.name)
+	case !strings.Contains(string(out), "--- FAIL"):
+		t.Errorf("the mutant ended in another way than by a failed test:\n%s", out)
+	}
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

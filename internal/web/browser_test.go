@@ -117,6 +117,7 @@ type browser struct {
 	path   string // where it ended up, with the query
 	header http.Header
 	body   string
+	packed bool // it came compressed
 }
 
 func (w *town) browser() *browser {
@@ -162,7 +163,7 @@ func (b *browser) send(r *http.Request) *browser {
 	if err != nil {
 		b.town.t.Fatal(err)
 	}
-	b.status, b.path, b.header, b.body = a.StatusCode, a.Request.URL.RequestURI(), a.Header, string(body)
+	b.status, b.path, b.header, b.body, b.packed = a.StatusCode, a.Request.URL.RequestURI(), a.Header, string(body), a.Uncompressed
 	return b
 }
 

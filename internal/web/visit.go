@@ -99,7 +99,7 @@ func (v *visit) parse() error {
 func withoutSecrets(values url.Values) url.Values {
 	kept := url.Values{}
 	for name, list := range values {
-		if name != "x" && name != "current" && name != "new" && name != "username" {
+		if !strings.Contains(name, "password") && name != "current" && name != "new" && name != "username" {
 			kept[name] = list
 		}
 	}

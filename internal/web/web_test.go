@@ -41,8 +41,11 @@ func TestTheMainJobIsDoneWithoutScripts(t *testing.T) {
 	if got := b.header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("the page with the value is Cache-Control: %q", got)
 	}
-	if b.header.Get("Content-Encoding") != "" {
+	if b.packed {
 		t.Error("the page with the value is compressed")
+	}
+	if !b.get("/settings/developer").packed {
+		t.Error("other pages are not")
 	}
 
 	// Sent twice, the form makes one token, and its value is not shown again.
@@ -221,6 +224,8 @@ func TestTasksCommentsAndProjectsAreKeptByForms(t *testing.T) {
 	task := base + "/tasks/" + b.found(taskPath)
 	form := append(b.get(task+"/edit").hidden(), "status", "done", "priority", "low")
 	b.post(task+"/edit", append(form, "title", "Written")...).is(http.StatusOK, "The task is saved", "Written")
+	other := "/organizations/acme/projects/" + b.project("acme", "OPS", "Operations")
+	b.get(strings.Replace(task, base, other, 1)).is(http.StatusNotFound)
 	// The same page, still open elsewhere: the second to save is told, and may insist.
 	b.post(task+"/edit", append(form[2:], "title", "Overwritten")...).is(http.StatusUnprocessableEntity, "Somebody else changed this", `value="Overwritten"`)
 	b.post(task+"/edit", append(b.hidden(), "title", "Overwritten", "status", "done", "priority", "low")...).is(http.StatusOK, "Overwritten")
@@ -325,7 +330,7 @@ func TestReferenceShowsEveryOperation(t *testing.T) {
 	if err := json.Unmarshal([]byte(b.body), &document); err != nil {
 		t.Fatal(err)
 	}
-	b.get("/docs/api").is(http.StatusOK)
+	b.get("/docs/api").is(http.StatusOK, `id="tokens">Tokens<`)
 	n := 0
 	for path, operations := range document.Paths {
 		for _, o := range operations {

@@ -144,7 +144,7 @@ func short(dir string) (path string, done func(), err error) {
 	if len(path) <= socketPathLimit {
 		return path, func() {}, nil
 	}
-	folder, err := os.Open(dir) //nolint:gosec // the operator names the folder
+	folder, err := os.Open(dir)
 	if err != nil {
 		return "", nil, fmt.Errorf("open the data folder: %w", err)
 	}

@@ -181,7 +181,7 @@ func (a *API) signIn(c *call) error {
 		return c.reply(answer)
 	}
 	http.SetCookie(c.w, a.sessionCookie(made.Value.Reveal(), int(account.SessionLife/time.Second)))
-	http.SetCookie(c.w, &http.Cookie{
+	http.SetCookie(c.w, &http.Cookie{ //nolint:gosec // Secure wherever browsers come by HTTPS
 		Name: deviceCookie, Value: made.Device, Path: "/", MaxAge: int(deviceCookieLife / time.Second), Secure: a.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 	return c.reply(answer)
@@ -191,5 +191,6 @@ const deviceCookieLife = 180 * 24 * time.Hour
 
 // sessionCookie returns the cookie that carries a session; a negative age takes it away.
 func (a *API) sessionCookie(value string, age int) *http.Cookie {
+	//nolint:gosec // Secure wherever browsers come by HTTPS
 	return &http.Cookie{Name: a.CookieName, Value: value, Path: "/", MaxAge: age, Secure: a.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }

@@ -125,4 +125,3 @@ func (a *API) refuse(w http.ResponseWriter, info *request.Info, err error) {
 	}
 	problem.Write(w, info.ID, err)
 }
-

@@ -71,6 +71,9 @@ func (c *call) noteKey() {
 	body, _ := c.content() // what is wrong with it is reported where the body is needed
 	// Two keys are no key that anybody could repeat: joined, they are refused as malformed.
 	c.info.IdempotencyKey = strings.Join(keys, "\n")
+	if c.info.IdempotencyKey == "" {
+		c.info.IdempotencyKey = "\n" // refused as well: an unset variable must not lose its protection in silence
+	}
 	c.info.Target = c.r.Method + " " + c.r.URL.EscapedPath()
 	digest := sha256.New()
 	_, _ = io.WriteString(digest, strings.Join(c.r.Header["If-Match"], ",")+"\n")

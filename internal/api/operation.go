@@ -80,6 +80,11 @@ func (c *call) prepare() error {
 	if c.op.audience == anyone {
 		return nil
 	}
+	if c.op.body != nil {
+		// The body first: a client may take its time to send it, and what was revoked meanwhile must not count. What is wrong
+		// with it is reported where it is needed.
+		_, _ = c.content()
+	}
 	grant, err := c.api.Identify(c.r)
 	if err != nil {
 		return err

@@ -25,8 +25,8 @@ type Member struct {
 }
 
 var memberSorts = page.Sorts{
-	"joined_at": {Column: "m.created_at"},
-	"email":     {Column: "u.email_key"},
+	"created_at": {Column: "m.created_at"}, // when they joined
+	"email":      {Column: "u.email_key"},
 }
 
 // Members lists the members of the organization that slug names. Its members may ask, guests for the people of their
@@ -55,7 +55,7 @@ func (s *Service) Directory(ctx context.Context, caller access.Caller, request p
 	}
 	return page.List(ctx, s.DB.Read(), page.Listing[Member]{
 		Cursors: s.Cursors, Binding: page.Binding(caller, "members"), Request: request,
-		Sorts: memberSorts, Default: "joined_at", ID: "m.user_id",
+		Sorts: memberSorts, Default: "email", ID: "m.user_id",
 		Select: `SELECT m.user_id, u.name, u.email, m.role, u.suspended_at FROM memberships m JOIN users u ON u.id = m.user_id`,
 		Where:  where, Args: args,
 		Scan: func(r page.Row) (m Member, err error) {

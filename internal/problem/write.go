@@ -50,8 +50,12 @@ func Write(w http.ResponseWriter, requestID string, err error) {
 		h.Set("WWW-Authenticate", `Bearer realm="carnet", error="insufficient_scope", scope="`+first(e.AcceptedScopes)+`"`)
 		h.Set("Carnet-Accepted-Scopes", strings.Join(e.AcceptedScopes, " "))
 	}
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(e.RetryAfter))
+	wait := e.RetryAfter
+	if wait == 0 && (e.Code == Overloaded || e.Code == VerificationUnavailable) {
+		wait = 1
+	}
+	if wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(wait))
 	}
 	if e.Code == RateLimited {
 		h.Set("RateLimit-Limit", strconv.Itoa(e.Limit))

@@ -150,7 +150,7 @@ func (s *Service) check(ctx context.Context, q db.Queryer, caller access.Caller,
 	if g.name, field = text.Line("body.name", draft.Name, NameLimit); how == strict || draft.Name != "" {
 		complain(field)
 	}
-	known := true
+	var known bool
 	if g.purpose, known = access.ParsePurpose(draft.Purpose); !known && draft.Purpose != "" {
 		complain(&problem.Field{Location: "body.purpose", Message: "must be personal or agent"})
 	}

@@ -2,7 +2,6 @@ package tokens_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"log/slog"
 	"strings"
@@ -191,12 +190,27 @@ func (w *world) count(query string, args ...any) (n int) {
 	return n
 }
 
-func (w *world) exec(query string, args ...any) {
+// search fails the test when the text stands anywhere in a table.
+func (w *world) search(table, text string) {
 	w.t.Helper()
-	w.ok(w.db.Write(w.t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, query, args...)
-		return err
-	}))
+	rows, err := w.db.Read().QueryContext(w.t.Context(), "SELECT * FROM "+table)
+	w.ok(err)
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	w.ok(err)
+	for rows.Next() {
+		cells := make([]any, len(columns))
+		for i := range cells {
+			cells[i] = new([]byte)
+		}
+		w.ok(rows.Scan(cells...))
+		for i, cell := range cells {
+			if strings.Contains(string(*cell.(*[]byte)), text) {
+				w.t.Errorf("it stands in %s.%s", table, columns[i])
+			}
+		}
+	}
+	w.ok(rows.Err())
 }
 
 // keyed returns a context of a request with an idempotency key.

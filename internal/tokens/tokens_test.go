@@ -27,23 +27,7 @@ func TestCreatedTokenWorksAndItsValueIsNowhere(t *testing.T) {
 		}
 		secret := value[token.PrefixLength+1:]
 		for _, table := range []string{"tokens", "credentials", "audit_events", "idempotency_keys"} {
-			rows, err := w.db.Read().QueryContext(t.Context(), "SELECT * FROM "+table)
-			w.ok(err)
-			columns, _ := rows.Columns()
-			for rows.Next() {
-				cells := make([]any, len(columns))
-				for i := range cells {
-					cells[i] = new([]byte)
-				}
-				w.ok(rows.Scan(cells...))
-				for _, cell := range cells {
-					if strings.Contains(string(*cell.(*[]byte)), secret) {
-						t.Errorf("the secret stands in %s", table)
-					}
-				}
-			}
-			w.ok(rows.Err())
-			_ = rows.Close()
+			w.search(table, secret)
 		}
 	})
 }
@@ -219,7 +203,7 @@ func TestAChangeNarrowsAndNeverWidens(t *testing.T) {
 		one, two := w.project("mel", "acme", "ONE", "organization"), w.project("mel", "acme", "TWO", "organization")
 		hidden := w.project("olga", "acme", "HID", "private")
 		end := w.now().Add(30 * 24 * time.Hour)
-		make := func() string {
+		fresh := func() string {
 			d := draft()
 			d.Scopes, d.Projects, d.ExpiresAt = []string{"tasks:write", "comments:read"}, []string{one, two}, &end
 			return w.create(mel, d).Token.ID
@@ -251,7 +235,7 @@ func TestAChangeNarrowsAndNeverWidens(t *testing.T) {
 			"narrower and wider both": {tokens.Change{Scopes: set("tasks:read"), ExpiresAt: optional.Null[time.Time]()}, problem.WideningRefused},
 		}
 		for name, c := range cases {
-			tokenID := make()
+			tokenID := fresh()
 			before, err := w.tokens.Token(t.Context(), mel, tokenID)
 			w.ok(err)
 			_, err = w.tokens.Change(t.Context(), mel, tokenID, c.change)
@@ -379,17 +363,17 @@ func TestListShowsStatesLastUseAndOrganizationsLeft(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		mel := w.as("mel")
 		soon := w.now().Add(time.Hour)
-		make := func(name string, change func(*tokens.Draft)) tokens.Issued {
+		named := func(name string, change func(*tokens.Draft)) tokens.Issued {
 			d := draft()
 			d.Name = name
 			change(&d)
 			w.pass(time.Second)
 			return w.create(mel, d)
 		}
-		used := make("used", func(*tokens.Draft) {})
-		make("ending", func(d *tokens.Draft) { d.ExpiresAt = &soon })
-		revoked := make("revoked", func(*tokens.Draft) {})
-		make("agent", func(d *tokens.Draft) { d.Purpose = "agent" })
+		used := named("used", func(*tokens.Draft) {})
+		named("ending", func(d *tokens.Draft) { d.ExpiresAt = &soon })
+		revoked := named("revoked", func(*tokens.Draft) {})
+		named("agent", func(d *tokens.Draft) { d.Purpose = "agent" })
 		w.verified(used.Value.Reveal())
 		_, err := w.tokens.Revoke(t.Context(), mel, revoked.Token.ID)
 		w.ok(err)

@@ -104,6 +104,3 @@ func (c *cache) unindex(k key, g *Grant) {
 		}
 	}
 }
-
-// size returns about how many grants are cached.
-func (c *cache) size() int { return c.grants.EstimatedSize() }

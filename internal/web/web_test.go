@@ -245,7 +245,7 @@ func TestTasksCommentsAndProjectsAreKeptByForms(t *testing.T) {
 	b.get(base+"/edit").is(http.StatusOK, `value="Website"`)
 	b.post(base+"/edit", append(b.hidden(), "name", "Site", "key", "web", "status", "on_hold", "visibility", "private")...).is(http.StatusOK, "The project is saved", "On hold", "Private")
 	b.get(base+"/delete").is(http.StatusOK, "Delete “Site”?")
-	b.post(base+"/delete").is(http.StatusOK, "No projects that you can see")
+	b.post(base+"/delete").is(http.StatusOK, "The project is in the recycle bin", "Operations").lacks(">Site<")
 	b.get("/organizations/acme/projects?deleted=true").is(http.StatusOK, "Site", "Restore")
 	b.post(base+"/restore").is(http.StatusOK, "The project is back")
 }

@@ -165,12 +165,8 @@ func (s *Server) WaitReady() {
 			s.tb.Fatalf("the server ended at its start: %v\n%s%s", s.err, s.Out, s.Log)
 		default:
 		}
-		answer, err := http.Get(s.URL + "/readyz")
-		if err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return
-			}
+		if answer, err := s.Anonymous().Try(http.MethodGet, "/readyz", nil); err == nil && answer.Status == http.StatusOK {
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -237,7 +233,7 @@ func cleanEnvironment() []string {
 // FreeAddress returns a loopback address with a port that nobody listens on.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("find a free port: %v", err)
 	}

@@ -99,7 +99,7 @@ func (s *Service) projectSeen(ctx context.Context, q db.Queryer, caller access.C
 }
 
 // projectFor returns the project when the caller may exercise p on it. For what lies in the recycle bin a refusal is
-// not_found: that it is there is no news for those who may not restore it.
+// not_found, as for everybody who asks for it by its id.
 func (s *Service) projectFor(ctx context.Context, q db.Queryer, caller access.Caller, p access.Permission, projectID string, of state) (Project, error) {
 	project, err := s.projectSeen(ctx, q, caller, projectID, of)
 	if err != nil {
@@ -395,7 +395,12 @@ func (s *Service) RestoreProject(ctx context.Context, caller access.Caller, proj
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Project, error) {
-			return s.projectFor(ctx, tx, caller, access.ProjectsWrite, projectID, either)
+			// The recycle bin is listed for everybody who saw the project, so who may not restore it is told so.
+			p, err := s.projectSeen(ctx, tx, caller, projectID, either)
+			if err != nil {
+				return Project{}, err
+			}
+			return p, problem.Require(&caller, access.ProjectsWrite, p.resource)
 		},
 		func(ctx context.Context, tx *sql.Tx, p Project) (Project, error) {
 			if p.DeletedAt == nil {

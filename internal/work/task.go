@@ -97,9 +97,8 @@ func scanTask(row page.Row) (Task, error) {
 	return t, nil
 }
 
-// taskFor returns the task that the caller sees under an id, when they may exercise p in its project. For what lies in
-// the recycle bin a refusal is not_found.
-func (s *Service) taskFor(ctx context.Context, q db.Queryer, caller access.Caller, p access.Permission, taskID string, of state) (Task, error) {
+// taskSeen returns the task that the caller sees under an id.
+func (s *Service) taskSeen(ctx context.Context, q db.Queryer, caller access.Caller, taskID string, of state) (Task, error) {
 	if !id.Valid(id.Task, taskID) {
 		return Task{}, problem.Absent()
 	}
@@ -111,6 +110,16 @@ func (s *Service) taskFor(ctx context.Context, q db.Queryer, caller access.Calle
 	}
 	if err != nil {
 		return Task{}, fmt.Errorf("read task: %w", err)
+	}
+	return t, nil
+}
+
+// taskFor returns the task that the caller sees under an id, when they may exercise p in its project. For what lies in
+// the recycle bin a refusal is not_found.
+func (s *Service) taskFor(ctx context.Context, q db.Queryer, caller access.Caller, p access.Permission, taskID string, of state) (Task, error) {
+	t, err := s.taskSeen(ctx, q, caller, taskID, of)
+	if err != nil {
+		return Task{}, err
 	}
 	if err := problem.Require(&caller, p, t.resource); err != nil {
 		if t.DeletedAt != nil {
@@ -347,7 +356,11 @@ func (s *Service) RestoreTask(ctx context.Context, caller access.Caller, taskID 
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Task, error) {
-			return s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, either)
+			t, err := s.taskSeen(ctx, tx, caller, taskID, either)
+			if err != nil {
+				return Task{}, err
+			}
+			return t, problem.Require(&caller, access.TasksWrite, t.resource)
 		},
 		func(ctx context.Context, tx *sql.Tx, t Task) (Task, error) {
 			if t.DeletedAt == nil {

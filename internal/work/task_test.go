@@ -289,7 +289,7 @@ func TestRecycleBin(t *testing.T) {
 			t.Errorf("the bin has %d projects and %d tasks", p, k)
 		}
 		_, err := w.RestoreTask(ctx, viewer, lone.ID)
-		expect(t, "a viewer restores", err, problem.NotFound)
+		expect(t, "a viewer restores", err, problem.RoleInsufficient)
 		if err := w.DeleteProject(ctx, owner, at.project, work.Precondition{}); err != nil {
 			t.Fatal(err)
 		}

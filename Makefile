@@ -50,7 +50,8 @@ soak: tools ## The suites at full size: hours, not minutes
 
 .PHONY: bench
 bench: ## Measure
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem $(ROOMS)
+	CARNET_SOAK=1 $(GO) test -count=1 -timeout 1h -v ./test/bench
 
 .PHONY: generate
 generate: tools ## Make generated files anew: SQL in Go, tables in the docs

@@ -46,7 +46,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-o", path, "./cmd/carnet")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/carnet")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -138,7 +138,7 @@ func (s *Server) Run() {
 func (s *Server) Launch() {
 	s.tb.Helper()
 	command := append(append([]string{}, s.wrap...), append([]string{Binary(s.tb)}, s.args...)...)
-	s.cmd = exec.Command(command[0], command[1:]...)
+	s.cmd = exec.CommandContext(context.Background(), command[0], command[1:]...)
 	s.Out, s.Log = &Output{}, &Output{}
 	s.cmd.Stdout, s.cmd.Stderr = s.Out, s.Log
 	s.cmd.Env = cleanEnvironment()
@@ -244,7 +244,7 @@ func FreeAddress(tb testing.TB) string {
 // Command runs the program with arguments and standard input, and returns its output and exit code.
 func Command(tb testing.TB, env []string, stdin string, args ...string) (stdout, stderr string, code int) {
 	tb.Helper()
-	cmd := exec.Command(Binary(tb), args...)
+	cmd := exec.CommandContext(tb.Context(), Binary(tb), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(cleanEnvironment(), env...)
 	var out, errs bytes.Buffer

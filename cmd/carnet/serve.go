@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"carnet/internal/cli"
 	"carnet/internal/demo"
 	"carnet/internal/house"
+	"carnet/internal/mail"
 	"carnet/token"
 )
 
@@ -37,6 +39,7 @@ type serveCommand struct {
 
 	SignInLimit int `default:"30" env:"CARNET_SIGNIN_LIMIT" help:"Sign-in tries per address and minute."`
 	TokenLimit  int `default:"600" env:"CARNET_TOKEN_LIMIT" help:"Tokens that a user may create per hour."`
+	CacheSize   int `default:"50000" env:"CARNET_CACHE_SIZE" placeholder:"N" help:"Verified credentials to keep in memory, at about 1.5 kB each."`
 }
 
 // Help is shown by serve --help.
@@ -54,6 +57,13 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	if err != nil {
 		return err
 	}
+	if err := mail.CheckURL(c.SMTPURL); err != nil {
+		return cli.Usage("--smtp-url: %s", err)
+	}
+	if c.CacheSize < 1 {
+		return cli.Usage("--cache-size must be at least 1")
+	}
+	c.tuneMemory()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w. Is another server running there? Give --listen another address", c.Listen, err)
@@ -64,7 +74,7 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	}
 	h, err := house.Build(ctx, house.Plan{
 		Data: c.Data, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
-		Limits: house.Limits{SignInsPerMinute: c.SignInLimit, TokensPerHour: c.TokenLimit},
+		Limits: house.Limits{SignInsPerMinute: c.SignInLimit, TokensPerHour: c.TokenLimit}, CacheSize: c.CacheSize,
 		Fatal: func(err error) {
 			// Nothing may be acknowledged any more: no drain, no goodbye.
 			log.Error(err.Error())
@@ -78,6 +88,24 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	return errors.Join(err, h.Close(closing))
+}
+
+// What the Go runtime may hold: everything but the cache, and for each credential in it. The engine's page caches and
+// the program itself come on top.
+const (
+	memoryBase       = 48 << 20
+	memoryCredential = 1500
+)
+
+// tuneMemory spends memory that is free on fewer garbage collections, and collects more often where it becomes scarce.
+// Go's own variables have the last word.
+func (c *serveCommand) tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryBase + int64(c.CacheSize)*memoryCredential)
+	}
 }
 
 // run opens the doors of a house and keeps them open until ctx ends.

@@ -58,11 +58,11 @@ func (d *DB) open(ctx context.Context) (err error) {
 	if err := prepareFile(path); err != nil {
 		return err
 	}
-	if d.write, err = sql.Open("sqlite", dsn(path, "immediate", 16<<20)); err != nil {
+	if d.write, err = sql.Open("sqlite", dsn(path, "immediate", 8<<20)); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
 	d.write.SetMaxOpenConns(1)
-	if d.read, err = sql.Open("sqlite", dsn(path, "deferred", 8<<20)+"&_pragma=query_only(1)"); err != nil {
+	if d.read, err = sql.Open("sqlite", dsn(path, "deferred", 4<<20)+"&_pragma=query_only(1)"); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
 	d.read.SetMaxOpenConns(readers())

@@ -44,6 +44,7 @@ type Plan struct {
 	Log       *slog.Logger
 	Fatal     func(error) // called when the store failed; see [db.Options]
 	Limits    Limits
+	CacheSize int // credentials that verification keeps; 0: its default
 }
 
 // Limits are the operator's to change. Zero means the contract's default.
@@ -90,7 +91,7 @@ func wire(ctx context.Context, p Plan, store *db.DB) (*House, error) {
 		DB: store, Audit: record, Account: h.Account, Work: h.Work, Idempotency: h.keys, Cursors: cursors, Now: time.Now, Log: p.Log,
 		Uses: tokenUses, LateUses: lateUses, CreationsPerHour: p.Limits.TokensPerHour,
 	})
-	h.Verify = verify.New(verify.Config{DB: store, Now: time.Now, TokenUses: tokenUses, SessionUses: sessionUses, LateUses: lateUses})
+	h.Verify = verify.New(verify.Config{DB: store, Now: time.Now, TokenUses: tokenUses, SessionUses: sessionUses, LateUses: lateUses, CacheSize: p.CacheSize})
 	return h, nil
 }
 

@@ -76,6 +76,14 @@ func NewSender(address, dir string, log *slog.Logger) (*Sender, error) {
 	return s, nil
 }
 
+// CheckURL says what is wrong with an address for [NewSender], nil when nothing is.
+func CheckURL(address string) error {
+	if address == "" {
+		return nil
+	}
+	return new(Sender).useSMTP(address)
+}
+
 // Post queues a message. One that does not fit any more is dropped, and logged without its content: whoever waits for
 // it can ask for another.
 func (s *Sender) Post(m Message) {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"iter"
 	"sync"
 
 	"github.com/maypok86/otter/v2"
@@ -15,11 +16,11 @@ type cache struct {
 
 	mu    sync.Mutex // guards what follows, and that no fill slips in between a look at epoch and a store
 	epoch int64
-	index map[db.Change]map[key]*Grant
+	index map[db.Change]*dependents
 }
 
 func newCache(size int, stats *Stats) *cache {
-	c := &cache{stats: stats, index: map[db.Change]map[key]*Grant{}}
+	c := &cache{stats: stats, index: map[db.Change]*dependents{}}
 	c.grants = otter.Must(&otter.Options[key, *Grant]{MaximumSize: size, OnDeletion: c.left})
 	return c
 }
@@ -46,12 +47,12 @@ func (c *cache) put(k key, g *Grant, epoch int64) {
 		c.unindex(k, old)
 	}
 	for _, subject := range g.subjects {
-		members := c.index[subject]
-		if members == nil {
-			members = map[key]*Grant{}
-			c.index[subject] = members
+		d := c.index[subject]
+		if d == nil {
+			d = &dependents{}
+			c.index[subject] = d
 		}
-		members[k] = g
+		d.add(k, g)
 	}
 	c.grants.Set(k, g)
 }
@@ -62,7 +63,7 @@ func (c *cache) Apply(epoch int64, changes []db.Change) {
 	defer c.mu.Unlock()
 	c.epoch = epoch
 	for _, change := range changes {
-		for k, g := range c.index[change] {
+		for k, g := range c.index[change].all() {
 			g.dead.Store(true)
 			c.unindex(k, g)
 			c.grants.Invalidate(k)
@@ -76,8 +77,8 @@ func (c *cache) Drop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Drops.Add(1)
-	for _, members := range c.index {
-		for k, g := range members {
+	for _, d := range c.index {
+		for k, g := range d.all() {
 			g.dead.Store(true)
 			c.grants.Invalidate(k)
 		}
@@ -95,12 +96,59 @@ func (c *cache) left(e otter.DeletionEvent[key, *Grant]) {
 
 func (c *cache) unindex(k key, g *Grant) {
 	for _, subject := range g.subjects {
-		members := c.index[subject]
-		if members[k] == g {
-			delete(members, k)
-			if len(members) == 0 {
-				delete(c.index, subject)
+		if d := c.index[subject]; d != nil && d.remove(k, g) {
+			delete(c.index, subject)
+		}
+	}
+}
+
+// dependents are the grants whose truth depends on one subject. Most subjects, being tokens, have one, for which a map
+// would take more memory than the grant.
+type dependents struct {
+	key  key
+	only *Grant // nil: none, or more than one
+	more map[key]*Grant
+}
+
+func (d *dependents) add(k key, g *Grant) {
+	switch {
+	case d.more != nil:
+		d.more[k] = g
+	case d.only == nil || d.key == k:
+		d.key, d.only = k, g
+	default:
+		d.more = map[key]*Grant{d.key: d.only, k: g}
+		d.only = nil
+	}
+}
+
+// remove takes g out if it is there, and reports whether nothing is left.
+func (d *dependents) remove(k key, g *Grant) (empty bool) {
+	switch {
+	case d.more != nil:
+		if d.more[k] == g {
+			delete(d.more, k)
+		}
+		return len(d.more) == 0
+	case d.key == k && d.only == g:
+		d.only = nil
+	}
+	return d.only == nil
+}
+
+// all goes through the grants. What it is at may be removed meanwhile.
+func (d *dependents) all() iter.Seq2[key, *Grant] {
+	return func(yield func(key, *Grant) bool) {
+		switch {
+		case d == nil:
+		case d.more != nil:
+			for k, g := range d.more {
+				if !yield(k, g) {
+					return
+				}
 			}
+		case d.only != nil:
+			yield(d.key, d.only)
 		}
 	}
 }

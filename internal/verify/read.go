@@ -17,14 +17,21 @@ import (
 
 // read looks the value up in the store and keeps what it finds.
 func (s *Service) read(ctx context.Context, k key, digest token.Digest) (*Grant, error) {
+	// A read takes less time than it takes to watch over a caller who may hang up.
+	ctx = context.WithoutCancel(ctx)
+	prepared, err := s.prepared(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
 	var g *Grant
 	var epoch int64
-	err := s.db.Snapshot(ctx, func(tx *sql.Tx, at int64) (err error) {
+	err = s.db.Snapshot(ctx, func(tx *sql.Tx, at int64) (err error) {
 		epoch = at
+		q := prepared.WithTx(tx)
 		if k.session {
-			g, err = s.readSession(ctx, tx, k, digest)
+			g, err = s.readSession(ctx, q, k, digest)
 		} else {
-			g, err = s.readToken(ctx, tx, k, digest)
+			g, err = s.readToken(ctx, q, k, digest)
 		}
 		return err
 	})
@@ -41,10 +48,24 @@ func (s *Service) read(ctx context.Context, k key, digest token.Digest) (*Grant,
 	return g, nil
 }
 
+// prepared returns the room's queries, which every connection parses once: parsing takes longer than answering. They
+// are prepared outside of any transaction, because preparing needs a connection, too.
+func (s *Service) prepared(ctx context.Context) (*rows.Queries, error) {
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if s.queries == nil {
+		q, err := rows.Prepare(ctx, s.db.Read())
+		if err != nil {
+			return nil, fmt.Errorf("prepare the queries: %w", err)
+		}
+		s.queries = q
+	}
+	return s.queries, nil
+}
+
 // readToken finds the credential first and compares it before anything else is read, so that an unknown and a wrong
 // value cost the same.
-func (s *Service) readToken(ctx context.Context, tx *sql.Tx, k key, digest token.Digest) (*Grant, error) {
-	q := rows.New(tx)
+func (s *Service) readToken(ctx context.Context, q *rows.Queries, k key, digest token.Digest) (*Grant, error) {
 	credential, err := q.Credential(ctx, k.lookup.String())
 	if err := settle(err, digest, credential.Digest); err != nil {
 		return nil, err
@@ -92,12 +113,10 @@ func tokenCaller(row rows.TokenGrantRow) access.Caller {
 func (g *Grant) judgeToken(row rows.TokenGrantRow, credential rows.CredentialRow) {
 	if credential.ValidUntil.Valid {
 		g.validUntil = credential.ValidUntil.Int64
-		g.replaced = problem.Newf(problem.TokenRevoked, "This value was replaced by a rotation and stopped working at %s. Use the token's new value.", stamp(g.validUntil))
 	}
 	if row.ExpiresAt.Valid {
 		g.expiresAt = row.ExpiresAt.Int64
 		g.Expires = stamp(g.expiresAt)
-		g.expired = problem.Newf(problem.TokenExpired, "The token expired at %s. Create a new one.", g.Expires)
 	}
 	if row.RevokedAt.Valid {
 		g.ended = problem.Newf(problem.TokenRevoked, "The token was revoked at %s. Create a new one.", stamp(row.RevokedAt.Int64))
@@ -112,8 +131,7 @@ func (g *Grant) judgeToken(row rows.TokenGrantRow, credential rows.CredentialRow
 	}
 }
 
-func (s *Service) readSession(ctx context.Context, tx *sql.Tx, k key, digest token.Digest) (*Grant, error) {
-	q := rows.New(tx)
+func (s *Service) readSession(ctx context.Context, q *rows.Queries, k key, digest token.Digest) (*Grant, error) {
 	row, err := q.SessionGrant(ctx, k.lookup.String())
 	if err := settle(err, digest, row.Digest); err != nil {
 		return nil, err
@@ -125,8 +143,7 @@ func (s *Service) readSession(ctx context.Context, tx *sql.Tx, k key, digest tok
 		},
 		Prefix: token.PrefixOf(token.Session, k.lookup.String()), digest: digest,
 		expiresAt: row.ExpiresAt, idleLimit: SessionIdle.Microseconds(), lastUsed: max(row.CreatedAt, row.LastUsedAt.Int64),
-		expired: problem.New(problem.SessionEnded, "The session has expired. Sign in again."),
-		use:     s.uses.sessions.Entry(lastuse.Key{ID: row.ID}),
+		use: s.uses.sessions.Entry(lastuse.Key{ID: row.ID}),
 	}
 	if row.EndedAt.Valid || row.SuspendedAt.Valid {
 		g.ended = problem.New(problem.SessionEnded, "The session was ended. Sign in again.")

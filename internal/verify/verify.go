@@ -18,6 +18,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"carnet/internal/db"
 	"carnet/internal/lastuse"
 	"carnet/internal/problem"
+	"carnet/internal/verify/rows"
 	"carnet/token"
 )
 
@@ -50,6 +52,9 @@ type Service struct {
 	uses  struct{ tokens, sessions, late *lastuse.Tracker }
 	stats Stats
 
+	preparing sync.Mutex
+	queries   *rows.Queries
+
 	beforePut func() // tests: runs between the reading of a grant and its keeping
 }
 
@@ -58,7 +63,7 @@ type Stats struct {
 	Hits, Misses, Discarded, Drops atomic.Int64
 }
 
-const defaultCacheSize = 100_000
+const defaultCacheSize = 50_000
 
 // New returns the service and subscribes its cache to the store.
 func New(c Config) *Service {
@@ -89,9 +94,7 @@ type Grant struct {
 	ended      error // why the holder of the right value is refused for good; nil when it did not end
 	resting    error // why it is refused as things are now, after expiry was looked at; nil when it is not
 	expiresAt  int64 // 0: never
-	expired    error // what to answer from then on
 	validUntil int64 // the end of a rotation's grace for a replaced value; 0: current value
-	replaced   error // what to answer from then on
 	idleLimit  int64 // sessions: the longest pause between uses; 0: none
 	lastUsed   int64 // sessions: the last use on record when the grant was read
 	use        *lastuse.Entry
@@ -101,8 +104,9 @@ type Grant struct {
 }
 
 var (
-	errInvalid = problem.New(problem.TokenInvalid, "The credential is not valid. Check that it was copied whole; if it was never valid here, create a new one.")
-	errMissing = problem.New(problem.CredentialMissing, "Send a credential: Authorization: Bearer, followed by a token.")
+	errInvalid        = problem.New(problem.TokenInvalid, "The credential is not valid. Check that it was copied whole; if it was never valid here, create a new one.")
+	errSessionExpired = problem.New(problem.SessionEnded, "The session has expired. Sign in again.")
+	errMissing        = problem.New(problem.CredentialMissing, "Send a credential: Authorization: Bearer, followed by a token.")
 )
 
 // Invalid is the refusal for whatever is no valid credential: malformed, unknown and wrong values alike.
@@ -149,22 +153,35 @@ func (s *Service) answer(g *Grant, from lastuse.Origin) (*Grant, error) {
 	now := s.now().UnixMicro()
 	if g.validUntil != 0 && now >= g.validUntil {
 		g.late.Record(now, from)
-		return nil, g.replaced
+		return nil, g.replaced()
 	}
 	if g.ended != nil {
 		return nil, g.ended
 	}
 	if g.expiresAt != 0 && now >= g.expiresAt {
-		return nil, g.expired
+		return nil, g.expired()
 	}
 	if g.resting != nil {
 		return nil, g.resting
 	}
 	if g.idleLimit != 0 && now-max(g.lastUsed, g.use.At()) >= g.idleLimit {
-		return nil, g.expired
+		return nil, g.expired()
 	}
 	g.use.Record(now, from)
 	return g, nil
+}
+
+// expired is the answer once the credential's time is over.
+func (g *Grant) expired() error {
+	if g.Caller.Kind == access.SessionCaller {
+		return errSessionExpired
+	}
+	return problem.Newf(problem.TokenExpired, "The token expired at %s. Create a new one.", g.Expires)
+}
+
+// replaced is the answer once a rotation's grace is over.
+func (g *Grant) replaced() error {
+	return problem.Newf(problem.TokenRevoked, "This value was replaced by a rotation and stopped working at %s. Use the token's new value.", stamp(g.validUntil))
 }
 
 // unavailable is the answer when the store cannot be asked: no verdict at all.

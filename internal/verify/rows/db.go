@@ -7,6 +7,7 @@ package rows
 import (
 	"context"
 	"database/sql"
+	"fmt"
 )
 
 type DBTX interface {
@@ -20,12 +21,108 @@ func New(db DBTX) *Queries {
 	return &Queries{db: db}
 }
 
+func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
+	q := Queries{db: db}
+	var err error
+	if q.credentialStmt, err = db.PrepareContext(ctx, credential); err != nil {
+		return nil, fmt.Errorf("error preparing query Credential: %w", err)
+	}
+	if q.membershipsStmt, err = db.PrepareContext(ctx, memberships); err != nil {
+		return nil, fmt.Errorf("error preparing query Memberships: %w", err)
+	}
+	if q.sessionGrantStmt, err = db.PrepareContext(ctx, sessionGrant); err != nil {
+		return nil, fmt.Errorf("error preparing query SessionGrant: %w", err)
+	}
+	if q.tokenGrantStmt, err = db.PrepareContext(ctx, tokenGrant); err != nil {
+		return nil, fmt.Errorf("error preparing query TokenGrant: %w", err)
+	}
+	if q.tokenProjectsStmt, err = db.PrepareContext(ctx, tokenProjects); err != nil {
+		return nil, fmt.Errorf("error preparing query TokenProjects: %w", err)
+	}
+	return &q, nil
+}
+
+func (q *Queries) Close() error {
+	var err error
+	if q.credentialStmt != nil {
+		if cerr := q.credentialStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing credentialStmt: %w", cerr)
+		}
+	}
+	if q.membershipsStmt != nil {
+		if cerr := q.membershipsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing membershipsStmt: %w", cerr)
+		}
+	}
+	if q.sessionGrantStmt != nil {
+		if cerr := q.sessionGrantStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing sessionGrantStmt: %w", cerr)
+		}
+	}
+	if q.tokenGrantStmt != nil {
+		if cerr := q.tokenGrantStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing tokenGrantStmt: %w", cerr)
+		}
+	}
+	if q.tokenProjectsStmt != nil {
+		if cerr := q.tokenProjectsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing tokenProjectsStmt: %w", cerr)
+		}
+	}
+	return err
+}
+
+func (q *Queries) exec(ctx context.Context, stmt *sql.Stmt, query string, args ...interface{}) (sql.Result, error) {
+	switch {
+	case stmt != nil && q.tx != nil:
+		return q.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
+	case stmt != nil:
+		return stmt.ExecContext(ctx, args...)
+	default:
+		return q.db.ExecContext(ctx, query, args...)
+	}
+}
+
+func (q *Queries) query(ctx context.Context, stmt *sql.Stmt, query string, args ...interface{}) (*sql.Rows, error) {
+	switch {
+	case stmt != nil && q.tx != nil:
+		return q.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
+	case stmt != nil:
+		return stmt.QueryContext(ctx, args...)
+	default:
+		return q.db.QueryContext(ctx, query, args...)
+	}
+}
+
+func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, args ...interface{}) *sql.Row {
+	switch {
+	case stmt != nil && q.tx != nil:
+		return q.tx.StmtContext(ctx, stmt).QueryRowContext(ctx, args...)
+	case stmt != nil:
+		return stmt.QueryRowContext(ctx, args...)
+	default:
+		return q.db.QueryRowContext(ctx, query, args...)
+	}
+}
+
 type Queries struct {
-	db DBTX
+	db                DBTX
+	tx                *sql.Tx
+	credentialStmt    *sql.Stmt
+	membershipsStmt   *sql.Stmt
+	sessionGrantStmt  *sql.Stmt
+	tokenGrantStmt    *sql.Stmt
+	tokenProjectsStmt *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db: tx,
+		db:                tx,
+		tx:                tx,
+		credentialStmt:    q.credentialStmt,
+		membershipsStmt:   q.membershipsStmt,
+		sessionGrantStmt:  q.sessionGrantStmt,
+		tokenGrantStmt:    q.tokenGrantStmt,
+		tokenProjectsStmt: q.tokenProjectsStmt,
 	}
 }

@@ -22,7 +22,7 @@ type CredentialRow struct {
 }
 
 func (q *Queries) Credential(ctx context.Context, lookupID string) (CredentialRow, error) {
-	row := q.db.QueryRowContext(ctx, credential, lookupID)
+	row := q.queryRow(ctx, q.credentialStmt, credential, lookupID)
 	var i CredentialRow
 	err := row.Scan(
 		&i.Digest,
@@ -50,7 +50,7 @@ type MembershipsRow struct {
 }
 
 func (q *Queries) Memberships(ctx context.Context, userID string) ([]MembershipsRow, error) {
-	rows, err := q.db.QueryContext(ctx, memberships, userID)
+	rows, err := q.query(ctx, q.membershipsStmt, memberships, userID)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ type SessionGrantRow struct {
 }
 
 func (q *Queries) SessionGrant(ctx context.Context, lookupID string) (SessionGrantRow, error) {
-	row := q.db.QueryRowContext(ctx, sessionGrant, lookupID)
+	row := q.queryRow(ctx, q.sessionGrantStmt, sessionGrant, lookupID)
 	var i SessionGrantRow
 	err := row.Scan(
 		&i.ID,
@@ -152,7 +152,7 @@ type TokenGrantRow struct {
 
 // Reads across the rooms' tables in one statement: the token with its user and organization as they are now.
 func (q *Queries) TokenGrant(ctx context.Context, arg TokenGrantParams) (TokenGrantRow, error) {
-	row := q.db.QueryRowContext(ctx, tokenGrant, arg.OrganizationID, arg.ID)
+	row := q.queryRow(ctx, q.tokenGrantStmt, tokenGrant, arg.OrganizationID, arg.ID)
 	var i TokenGrantRow
 	err := row.Scan(
 		&i.OrganizationID,
@@ -184,7 +184,7 @@ type TokenProjectsParams struct {
 }
 
 func (q *Queries) TokenProjects(ctx context.Context, arg TokenProjectsParams) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, tokenProjects, arg.OrganizationID, arg.TokenID)
+	rows, err := q.query(ctx, q.tokenProjectsStmt, tokenProjects, arg.OrganizationID, arg.TokenID)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ var mutations = []mutation{
 	{"ended sessions verify", readFile, "if row.EndedAt.Valid || row.SuspendedAt.Valid {", "if row.SuspendedAt.Valid {"},
 	{"sessions of suspended users verify", readFile, "if row.EndedAt.Valid || row.SuspendedAt.Valid {", "if row.EndedAt.Valid {"},
 	{"another organization's header is ignored", doorFile, "if len(named) == 1 && named[0] != c.caller.OrganizationSlug {", "if len(named) == 1 && named[0] == \"\" {"},
-	{"changes do not reach the cache", storeFile, "			s.Apply(epoch, changes)", "			s.Apply(epoch, nil)"},
+	{"changes do not reach the cache", storeFile, "			s.Apply(epoch, changes)", "			s.Apply(epoch, changes[:0])"},
 	{"the cache keeps what a change touched", cacheFile, "			g.dead.Store(true)\n			c.unindex(k, g)\n			c.grants.Invalidate(k)\n		}\n	}\n}\n\n// Drop", "			_, _ = k, g\n		}\n	}\n}\n\n// Drop"},
 	{"a change of role moves nothing", triggersFile, "AFTER UPDATE OF organization_id, user_id, role ON memberships", "AFTER UPDATE OF organization_id, user_id ON memberships"},
 	{"a removal moves nothing", triggersFile, "CREATE TRIGGER memberships_delete AFTER DELETE ON memberships", "CREATE TRIGGER memberships_delete AFTER DELETE ON memberships WHEN OLD.user_id = ''"},

@@ -312,12 +312,19 @@ func (w *world) writeToken(run func(string, ...any) error, x *tokenOf) error {
 }
 
 // change alters the world at random, past the features, the way that somebody else's request would a moment before.
-func (w *world) change(t *rapid.T, d *db.DB) {
+// Mostly it is about the caller.
+func (w *world) change(t *rapid.T, d *db.DB, c caller) {
 	var query string
 	var args []any
 	o, u := rapid.SampledFrom(w.orgs).Draw(t, "organization to change"), rapid.SampledFrom(w.users).Draw(t, "user to change")
 	p, x := rapid.SampledFrom(w.projects).Draw(t, "project to change"), rapid.SampledFrom(w.tokens).Draw(t, "token to change")
-	switch rapid.SampledFrom([]string{"role", "remove", "visibility", "share", "unshare", "delete", "suspend", "restore", "revoke", "narrow", "widen"}).Draw(t, "change") {
+	if rapid.IntRange(0, 3).Draw(t, "somebody else's") > 0 {
+		u = c.user()
+		if c.token != nil {
+			o, x = c.token.org, c.token
+		}
+	}
+	switch rapid.SampledFrom([]string{"role", "remove", "visibility", "share", "unshare", "delete", "suspend", "restore", "revoke", "pause", "narrow", "widen", "end"}).Draw(t, "change") {
 	case "role":
 		if o.roles[u] == "" {
 			return
@@ -352,6 +359,19 @@ func (w *world) change(t *rapid.T, d *db.DB) {
 	case "revoke":
 		x.state = "revoked"
 		query, args = `UPDATE tokens SET revoked_at = 1 WHERE id = $1`, []any{x.id}
+	case "pause":
+		if x.state != "live" {
+			return
+		}
+		x.state = "paused"
+		query, args = `UPDATE tokens SET paused_at = 1 WHERE id = $1`, []any{x.id}
+	case "end":
+		e := rapid.SampledFrom(w.sessions).Draw(t, "session to end")
+		if c.session != nil {
+			e = c.session
+		}
+		e.ended = true
+		query, args = `UPDATE sessions SET ended_at = 1 WHERE id = $1`, []any{e.id}
 	case "narrow":
 		x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return strings.HasPrefix(s, "tasks") })
 		var bits int64

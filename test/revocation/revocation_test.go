@@ -1,0 +1,278 @@
+// Package revocation_test shows on the ordinary program that what takes authority away holds when its call has returned:
+// for revocation under many clients at once, and for every other way in which a running script loses what it had.
+package revocation_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"carnet/test/harness"
+)
+
+func rounds(short, long int) int {
+	if os.Getenv("CARNET_SOAK") != "" {
+		return long
+	}
+	return short
+}
+
+const (
+	owner        = "maya@example.com"
+	organization = "northwind"
+	clients      = 64
+)
+
+func start(t *testing.T) (*harness.Server, *harness.Client) {
+	t.Helper()
+	s := harness.Start(t, harness.Args("--no-access-log", "--token-limit", "1000000", "--sign-in-limit", "100000"))
+	s.CreateUser(owner, "Maya Lindqvist")
+	s.CreateOrganization(organization, "Northwind Studio", owner, "team")
+	return s, s.SignIn(owner).In(organization)
+}
+
+// script is one client that uses a token over and over, on a connection that it keeps.
+type script struct {
+	http    *http.Client
+	request *http.Request
+}
+
+func newScript(t *testing.T, url, path, value string) *script {
+	t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url+"/api/v1"+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+value)
+	transport := &http.Transport{MaxIdleConnsPerHost: 1}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &script{http: &http.Client{Transport: transport, Timeout: 20 * time.Second}, request: request}
+}
+
+func (s *script) status() (int, error) {
+	answer, err := s.http.Do(s.request)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, answer.Body)
+	_ = answer.Body.Close()
+	return answer.StatusCode, err
+}
+
+// P6, and incidents CVE-2026-46554, CVE-2026-68481 and CVE-2026-8922: 64 clients use a token while it is revoked. Every
+// request that begins after the revocation has returned is refused.
+func TestP6RevocationHoldsForEveryClientWhenItReturns(t *testing.T) {
+	t.Parallel()
+	s, session := start(t)
+	project := session.CreateProject("APP", "The app", "organization")
+	task := session.CreateTask(project, "A task to read")
+
+	// Connections stay, tokens change: the clients are made once.
+	transport := &http.Transport{MaxIdleConnsPerHost: clients}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	paths := []string{"/me", "/tasks/" + task, "/projects/" + project + "/tasks"}
+
+	var asked, before, slowest atomic.Int64
+	n := rounds(60, 1000)
+	for round := range n {
+		id, value := session.CreateToken(organization, []string{"tasks:read"}, nil)
+		var returned atomic.Bool
+		var warm, done sync.WaitGroup
+		warm.Add(clients)
+		for c := range clients {
+			done.Go(func() {
+				counted := false
+				ready := func() {
+					if !counted {
+						counted = true
+						warm.Done()
+					}
+				}
+				defer ready()
+				refused := 0
+				for refused < 3 {
+					began := returned.Load() // before the request leaves
+					request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URL+"/api/v1"+paths[(c+refused)%len(paths)], http.NoBody)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					request.Header.Set("Authorization", "Bearer "+value)
+					answer, err := client.Do(request)
+					if err != nil {
+						t.Errorf("round %d: %v", round, err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, answer.Body)
+					_ = answer.Body.Close()
+					asked.Add(1)
+					switch {
+					case answer.StatusCode == http.StatusOK && !began:
+						before.Add(1)
+						ready()
+					case answer.StatusCode == http.StatusUnauthorized && began:
+						refused++
+					case answer.StatusCode == http.StatusUnauthorized: // while the revocation was under way
+					default:
+						t.Errorf("round %d: status %d for a request that began when the revocation had returned: %t", round, answer.StatusCode, began)
+						return
+					}
+				}
+			})
+		}
+		warm.Wait() // every client has been let in, so the token is in the cache
+		began := time.Now()
+		answer := session.Do("DELETE", "/tokens/"+id, nil)
+		returned.Store(true)
+		took := time.Since(began)
+		answer.Want(http.StatusOK)
+		for last := slowest.Load(); int64(took) > last && !slowest.CompareAndSwap(last, int64(took)); last = slowest.Load() {
+		}
+		done.Wait()
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d rounds, %d clients, %d requests, of which %d were let in before the revocations; slowest revocation %s",
+		n, clients, asked.Load(), before.Load(), time.Duration(slowest.Load()).Round(time.Millisecond))
+}
+
+// P2 and P6, and incidents GO-2026-4849, GO-2025-3731, GO-2025-4137, CVE-2026-1609 and GO-2024-3137 to 3139: whatever
+// shrinks what a user may do shrinks it for their running scripts, whose tokens are in the cache, with the next request.
+func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {
+	t.Parallel()
+	s, session := start(t)
+	open := session.CreateProject("OPEN", "Open to all", "organization")
+	private := session.CreateProject("PRIV", "Private", "private")
+	openTask, privateTask := session.CreateTask(open, "An open task"), session.CreateTask(private, "A private task")
+
+	type world struct {
+		email    string
+		me       *harness.Client // the user's session
+		read     *script         // reads a task of the private project
+		readOpen *script         // reads a task of the open project
+		write    func() int      // changes the open task, or a guest's only one
+		id       string          // of the token
+		userID   string
+	}
+	number := 0
+	person := func(t *testing.T, role string) *world {
+		number++
+		w := &world{email: fmt.Sprintf("person-%d@example.com", number)}
+		s.CreateUser(w.email, fmt.Sprintf("Person %d", number))
+		s.AddMember(organization, w.email, role)
+		w.me = s.SignIn(w.email).In(organization)
+		w.userID = w.me.Do("GET", "/me", nil).Want(http.StatusOK).Text("user", "id")
+		session.Do("PUT", "/projects/"+private+"/members/"+w.userID, map[string]any{"role": "contributor"}).Want(http.StatusOK)
+		id, value := w.me.CreateToken(organization, []string{"tasks:write", "projects:read"}, nil)
+		w.id = id
+		w.read, w.readOpen = newScript(t, s.URL, "/tasks/"+privateTask, value), newScript(t, s.URL, "/tasks/"+openTask, value)
+		token, edited := s.Anonymous().With(value), openTask
+		if role == "guest" {
+			edited = privateTask // they see no other
+		}
+		w.write = func() int {
+			return token.Do("PATCH", "/tasks/"+edited, map[string]any{"priority": "high"}, "If-Match", "*").Status
+		}
+		return w
+	}
+	operate := func(args ...string) func(*testing.T, *world) {
+		return func(_ *testing.T, w *world) {
+			filled := slices.Clone(args)
+			for i := range filled {
+				filled[i] = strings.ReplaceAll(filled[i], "EMAIL", w.email)
+			}
+			s.Operate("", filled...)
+		}
+	}
+	call := func(method, path string, body any, want int) func(*testing.T, *world) {
+		return func(_ *testing.T, w *world) {
+			session.Do(method, strings.NewReplacer("USER", w.userID, "PRIVATE", private, "OPEN", open).Replace(path), body, "If-Match", "*").Want(want)
+		}
+	}
+	own := func(method, path string, body any, want int) func(*testing.T, *world) {
+		return func(_ *testing.T, w *world) {
+			w.me.Do(method, strings.ReplaceAll(path, "TOKEN", w.id), body).Want(want)
+		}
+	}
+	const ok, gone, forbidden, refused = http.StatusOK, http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized
+	tests := []struct {
+		name                string
+		role                string
+		change              func(*testing.T, *world)
+		private, open, edit int // statuses afterwards
+		undo                func(*testing.T, *world)
+	}{
+		{"demoted to guest through the API", "member", call("PATCH", "/organizations/"+organization+"/members/USER", map[string]any{"role": "guest"}, ok), ok, gone, gone, call("PATCH", "/organizations/"+organization+"/members/USER", map[string]any{"role": "member"}, ok)},
+		{"demoted to guest by the operator", "member", operate("set-role", "--org", organization, "--email", "EMAIL", "--role", "guest"), ok, gone, gone, operate("set-role", "--org", organization, "--email", "EMAIL", "--role", "member")},
+		{"removed from the organization through the API", "member", call("DELETE", "/organizations/"+organization+"/members/USER", nil, http.StatusNoContent), forbidden, forbidden, forbidden, nil},
+		{"removed from the organization by the operator", "member", operate("remove-member", "--org", organization, "--email", "EMAIL"), forbidden, forbidden, forbidden, nil},
+		{"suspended", "member", operate("suspend-user", "--email", "EMAIL"), forbidden, forbidden, forbidden, operate("restore-user", "--email", "EMAIL")},
+		{"the project is no longer shared with them", "member", call("DELETE", "/projects/PRIVATE/members/USER", nil, http.StatusNoContent), gone, ok, ok, nil},
+		{"viewer instead of contributor of the project they share", "guest", call("PUT", "/projects/PRIVATE/members/USER", map[string]any{"role": "viewer"}, ok), ok, gone, forbidden, nil},
+		{"the token is narrowed to reading", "member", own("PATCH", "/tokens/TOKEN", map[string]any{"scopes": []string{"tasks:read"}}, ok), ok, ok, forbidden, nil},
+		{"the token is narrowed to the open project", "member", own("PATCH", "/tokens/TOKEN", map[string]any{"projects": []string{open}}, ok), gone, ok, ok, nil},
+		{"the token is revoked", "member", own("DELETE", "/tokens/TOKEN", nil, ok), refused, refused, refused, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := person(t, test.role)
+			look := func(when string, private, open, edit int) {
+				t.Helper()
+				for range 3 {
+					a, err1 := w.read.status()
+					b, err2 := w.readOpen.status()
+					c := w.write()
+					if err1 != nil || err2 != nil {
+						t.Fatal(err1, err2)
+					}
+					if a != private || b != open || c != edit {
+						t.Fatalf("%s: the private task %d, the open one %d, changing it %d; want %d, %d, %d", when, a, b, c, private, open, edit)
+					}
+				}
+			}
+			openBefore := ok
+			if test.role == "guest" {
+				openBefore = gone
+			}
+			look("before", ok, openBefore, ok)
+			test.change(t, w)
+			look("after", test.private, test.open, test.edit)
+			if test.undo != nil {
+				test.undo(t, w)
+				look("after it was undone", ok, openBefore, ok)
+			}
+		})
+	}
+
+	// One that concerns everybody comes last.
+	t.Run("the open project becomes private", func(t *testing.T) {
+		w := person(t, "member")
+		if status, err := w.readOpen.status(); err != nil || status != ok {
+			t.Fatal(status, err)
+		}
+		call("PATCH", "/projects/OPEN", map[string]any{"visibility": "private"}, ok)(t, w)
+		if status, err := w.readOpen.status(); err != nil || status != gone {
+			t.Errorf("a task of a project that became private: %d %v", status, err)
+		}
+	})
+	t.Run("the project is deleted", func(t *testing.T) {
+		w := person(t, "member")
+		if status, err := w.read.status(); err != nil || status != ok {
+			t.Fatal(status, err)
+		}
+		call("DELETE", "/projects/PRIVATE", nil, http.StatusNoContent)(t, w)
+		if status, err := w.read.status(); err != nil || status != gone {
+			t.Errorf("a task of a deleted project: %d %v", status, err)
+		}
+	})
+}

@@ -22,7 +22,7 @@ var mutations = []mutation{
 	// The tables of the rules.
 	{"a member sees private projects", rolesFile, "if visibility == OrganizationVisible && given < Contributor {", "if given < Contributor {"},
 	{"a member only views what the organization sees", rolesFile, "given < Contributor {\n			return Contributor", "given < Contributor {\n			return Viewer"},
-	{"a guest views everything", rolesFile, "case Guest:\n		return given", "case Guest:\n		return max(given, Viewer)"},
+	{"a guest only views", rolesFile, "case Guest:\n		return given", "case Guest:\n		return min(given, Viewer)"},
 	{"a manager is no lead", rolesFile, "case Owner, Admin, Manager:\n		return Lead\n	case Member:", "case Owner, Admin:\n		return Lead\n	case Manager, Member:"},
 	{"a viewer changes tasks", rolesFile, "Viewer:      PermissionSet(ProjectsRead, TasksRead, CommentsRead)", "Viewer:      PermissionSet(ProjectsRead, TasksRead, CommentsRead, TasksWrite)"},
 	{"a contributor changes the project", rolesFile, "Contributor: PermissionSet(ProjectsRead,", "Contributor: PermissionSet(ProjectsWrite, ProjectsRead,"},

@@ -87,7 +87,10 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	err = c.run(ctx, log, t.Out, h, listener, publicURL, proxies)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	return errors.Join(err, h.Close(closing))
+	if err = errors.Join(err, h.Close(closing)); err == nil {
+		log.Info("stopped")
+	}
+	return err
 }
 
 // What the Go runtime may hold: everything but the cache, and for each credential in it. The engine's page caches and
@@ -120,6 +123,8 @@ func (c *serveCommand) run(ctx context.Context, log *slog.Logger, out io.Writer,
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	stopping := context.AfterFunc(ctx, func() { log.Info("asked to stop: requests under way may finish", "within", drainTime.String()) })
+	defer stopping()
 	jobs := []func() error{
 		func() error { return front.Serve(ctx, listener, drainTime) },
 		func() error {

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"reflect"
 
 	"carnet/access"
+	"carnet/internal/db"
 	"carnet/internal/problem"
 	"carnet/internal/request"
 	"carnet/internal/verify"
@@ -63,15 +65,27 @@ func (a *API) handler(op *operation) http.HandlerFunc {
 		info.Route = pattern
 		w.Header()["Cache-Control"] = noStore
 		c := &call{api: a, op: op, schema: schema, w: w, r: r, ctx: r.Context(), info: info}
-		if err := c.prepare(); err != nil {
-			a.refuse(w, info, err)
-			return
+		for range attempts {
+			err := c.prepare()
+			if err == nil {
+				err = op.serve(c)
+			}
+			if err == nil {
+				return
+			}
+			if !errors.Is(err, db.ErrOvertaken) {
+				a.refuse(w, info, err)
+				return
+			}
+			// Nothing has happened yet, and nothing was said: all over again, with what the caller may do now.
+			c = &call{api: a, op: op, schema: schema, w: w, r: r, ctx: r.Context(), info: info, raw: c.raw, rawErr: c.rawErr, rawRead: c.rawRead}
 		}
-		if err := op.serve(c); err != nil {
-			a.refuse(w, info, err)
-		}
+		a.refuse(w, info, db.ErrOvertaken)
 	}
 }
+
+// attempts is how often a request is begun while its caller's authority changes under it.
+const attempts = 5
 
 var noStore = []string{"no-store"}
 

@@ -121,8 +121,8 @@ func relativeOr(at *time.Time, now time.Time, none string) string {
 	return relative(*at, now)
 }
 
-// relative prints a time as people say it, in the largest unit that fits: "in 12 days", "3 hours ago". Time left is
-// never rounded up: a token that works for 36 more hours does not have two days.
+// relative prints a time as people say it, in the largest unit that fits: "in 12 days", "3 hours ago". Time left is not
+// rounded up by more than the minute in which a command runs: a token that works for 36 more hours does not have two days.
 func relative(at, now time.Time) string {
 	distance := at.Sub(now)
 	words := func(amount string) string {
@@ -132,6 +132,9 @@ func relative(at, now time.Time) string {
 		return "in " + amount
 	}
 	seconds := math.Abs(distance.Seconds())
+	if distance > time.Hour {
+		seconds += 59 // what was just given 30 days has them
+	}
 	for _, unit := range []struct {
 		name    string
 		seconds float64

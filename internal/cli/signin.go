@@ -38,9 +38,14 @@ func (l loginCommand) Run(ctx context.Context, t *Terminal) error {
 			ExpiresAt time.Time `json:"expires_at"`
 			Value     string    `json:"value"`
 		} `json:"session"`
-		SecondFactorRequired bool `json:"second_factor_required"`
+		SecondFactorRequired bool   `json:"second_factor_required"`
+		Device               string `json:"device"`
 	}
+	sessions := store{t.ConfigDir}
 	body := map[string]string{"email": email, "password": password, "as": "bearer"}
+	if device := sessions.device(server); device != "" {
+		body["device"] = device
+	}
 	if err := c.do(ctx, call{method: http.MethodPost, path: "/auth/sign-in", body: body}, &answer); err != nil {
 		return err
 	}
@@ -57,11 +62,13 @@ func (l loginCommand) Run(ctx context.Context, t *Terminal) error {
 	if answer.User.Email != "" {
 		kept.Email = answer.User.Email
 	}
-	sessions := store{t.ConfigDir}
 	before, had, err := sessions.load(server)
 	if err := sessions.save(kept); err != nil {
 		_ = signOut(ctx, c) // nobody can use a session that could not be kept
 		return err
+	}
+	if answer.Device != "" {
+		_ = sessions.keepDevice(server, answer.Device) // without it, strangers' wrong guesses slow this machine, too
 	}
 	if had && err == nil {
 		c.credential = before.Value

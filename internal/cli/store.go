@@ -91,6 +91,23 @@ func (s store) forget(server string) error {
 	return nil
 }
 
+// device returns what the server told this machine to show at its next sign-in, "" when nothing. It proves nothing, and
+// outlives the session, so that a stranger's wrong guesses do not slow the owner's next sign-in from here.
+func (s store) device(server string) string {
+	if s.dir == "" {
+		return ""
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, "devices", url.PathEscape(server)))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func (s store) keepDevice(server, device string) error {
+	return replace(filepath.Join(s.dir, "devices", url.PathEscape(server)), []byte(device+"\n"))
+}
+
 // lastServer returns the server that was signed in to last, "" when none was.
 func (s store) lastServer() string {
 	if s.dir == "" {

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"carnet/internal/request"
 )
 
 // Options says which store to open and what to do when it fails.
@@ -140,7 +142,8 @@ func (d *DB) Snapshot(ctx context.Context, fn func(tx *sql.Tx, epoch int64) erro
 
 // Write runs fn in the one write transaction of the moment and commits it. When Write returns nil, what fn did is on
 // disk and every subscriber knows what it invalidated. When it returns an error, nothing of it happened, with one
-// exception: an error wrapping [ErrUnknown], after which the process stops.
+// exception: an error wrapping [ErrUnknown], after which the process stops. A write for a request whose caller's
+// authority changed since they were identified gets [ErrOvertaken] instead of its turn.
 //
 // fn must not call Write. Its context is detached from ctx's cancellation, so that a client that hangs up cannot leave
 // a transaction half decided; ctx bounds the wait for the turn.
@@ -153,6 +156,11 @@ func (d *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx)
 	defer func() { <-d.turn }()
 	if err := d.Err(); err != nil {
 		return err
+	}
+	// Whoever took authority from the caller before had this turn, and told the caches before they let go of it.
+	asker := request.From(ctx)
+	if asker.Overtaken != nil && asker.Overtaken() {
+		return ErrOvertaken
 	}
 	ctx = context.WithoutCancel(ctx)
 
@@ -179,6 +187,8 @@ func (d *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx)
 		}
 	}
 	d.afterWrite()
+	// What the request did itself does not overtake it.
+	asker.Overtaken = nil
 	return nil
 }
 

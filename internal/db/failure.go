@@ -23,6 +23,13 @@ var errFull = &problem.Error{
 	Detail: "The server's disk is full, so nothing can be changed right now. Nothing was. Tokens go on being verified. Try again later.",
 }
 
+// ErrOvertaken is returned by a write whose caller's authority changed between their identification and their turn to
+// write. Nothing of it happened. The doors identify the caller anew and try again.
+var ErrOvertaken = &problem.Error{
+	Code: problem.Overloaded, RetryAfter: 1,
+	Detail: "What you may do changed while the request was on its way. Nothing was changed. Try again.",
+}
+
 // Err returns nil while the store can be used, and ErrStopped with its cause after it failed.
 func (d *DB) Err() error {
 	if cause := d.broken.Load(); cause != nil {

@@ -15,6 +15,13 @@ type Info struct {
 	Address netip.Addr // the client's, as the trusted proxies report it
 	Client  string     // the User-Agent, shortened and free of control characters
 
+	// UserID and Credential say who was identified: a user's id, and the prefix of the token or session. Empty before.
+	UserID, Credential string
+
+	// Overtaken reports whether what the sender may do has changed since they were identified; nil when nobody was. A
+	// write asks once nothing else can write any more. It becomes nil with the request's own first write.
+	Overtaken func() bool
+
 	// IdempotencyKey is the sender's Idempotency-Key, empty when it sent none. Target is what it is bound to besides
 	// the caller: method and path. Fingerprint is a digest of the body that came with it.
 	IdempotencyKey string

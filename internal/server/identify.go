@@ -44,7 +44,12 @@ func (i *Identifier) Identify(r *http.Request) (*verify.Grant, error) {
 		return nil, err
 	}
 	info := request.From(r.Context())
-	return i.verifier.Verify(r.Context(), value, lastuse.Origin{Address: info.Address, Client: info.Client})
+	grant, err := i.verifier.Verify(r.Context(), value, lastuse.Origin{Address: info.Address, Client: info.Client})
+	if err != nil {
+		return nil, err
+	}
+	info.UserID, info.Credential, info.Overtaken = grant.Caller.UserID, grant.Prefix, grant.Overtaken
+	return grant, nil
 }
 
 func (i *Identifier) presented(r *http.Request) (string, error) {

@@ -171,7 +171,8 @@ func (s *Server) finish(cause any, a *answer, r *http.Request, info *request.Inf
 	if s.AccessLog {
 		s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 			slog.String("id", info.ID), slog.String("method", info.Method), slog.String("route", info.Route),
-			slog.Int("status", a.code()), slog.Duration("took", took), slog.String("address", info.AddressText()), slog.String("client", info.Client))
+			slog.Int("status", a.code()), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("user", info.UserID),
+			slog.String("credential", info.Credential), slog.String("address", info.AddressText()), slog.String("client", info.Client))
 	}
 }
 

@@ -41,9 +41,11 @@ func (c *cache) put(k key, g *Grant, epoch int64) {
 	defer c.mu.Unlock()
 	if epoch != c.epoch {
 		c.stats.Discarded.Add(1)
+		g.dead.Store(true)
 		return
 	}
 	if old, ok := c.grants.GetIfPresent(k); ok {
+		old.dead.Store(true)
 		c.unindex(k, old)
 	}
 	for _, subject := range g.subjects {
@@ -87,10 +89,11 @@ func (c *cache) Drop() {
 }
 
 // left cleans up after a grant that the cache let go of, for whatever reason. The cache calls it a little later, from
-// a goroutine of its own.
+// a goroutine of its own. No change reaches the grant from here on, so whoever still works with it is told.
 func (c *cache) left(e otter.DeletionEvent[key, *Grant]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e.Value.dead.Store(true)
 	c.unindex(e.Key, e.Value)
 }
 

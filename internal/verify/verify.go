@@ -103,6 +103,9 @@ type Grant struct {
 	dead       atomic.Bool
 }
 
+// Overtaken reports whether something that the grant depends on has changed, or may have, since it was read.
+func (g *Grant) Overtaken() bool { return g.dead.Load() }
+
 var (
 	errInvalid        = problem.New(problem.TokenInvalid, "The credential is not valid. Check that it was copied whole; if it was never valid here, create a new one.")
 	errSessionExpired = problem.New(problem.SessionEnded, "The session has expired. Sign in again.")

@@ -259,9 +259,8 @@ func (v *visit) freshen() error {
 	if err := v.d.Account.Reauthenticate(v.ctx(), v.caller, password, nil); err != nil {
 		return &againError{err}
 	}
-	// What the caller was told of themselves is a moment old: their sign-in is fresh now.
-	v.caller.AuthenticatedAt = v.d.Now().UnixMicro()
-	return nil
+	// What is known of the caller is a moment old: their sign-in is fresh now.
+	return v.identify(true)
 }
 
 // againInput is the input of the page that asks for the password again.

@@ -8,12 +8,14 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"carnet/internal/account"
+	"carnet/internal/db"
 	"carnet/internal/org"
 	"carnet/internal/tokens"
 	"carnet/internal/verify"
@@ -92,20 +94,31 @@ type handler func(*visit) error
 func (d *Door) handler(serve handler, signedIn bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := d.visit(w, r)
-		err := v.identify(signedIn)
-		if err == nil {
-			err = v.parse()
-		}
-		if err == nil && signedIn {
-			err = v.freshen()
-		}
-		if err == nil {
-			err = serve(v)
+		err := v.answer(serve, signedIn)
+		for again := 0; again < 4 && errors.Is(err, db.ErrOvertaken); again++ {
+			// Nothing has happened yet: once more, with what the person may do now.
+			v = d.visit(w, r)
+			err = v.answer(serve, signedIn)
 		}
 		if err != nil {
 			v.fail(err)
 		}
 	}
+}
+
+func (v *visit) answer(serve handler, signedIn bool) error {
+	if err := v.identify(signedIn); err != nil {
+		return err
+	}
+	if err := v.parse(); err != nil {
+		return err
+	}
+	if signedIn {
+		if err := v.freshen(); err != nil {
+			return err
+		}
+	}
+	return serve(v)
 }
 
 // ctx is short for the request's context.

@@ -146,6 +146,45 @@ func TestP6RevocationHoldsForEveryClientWhenItReturns(t *testing.T) {
 		n, clients, asked.Load(), before.Load(), time.Duration(slowest.Load()).Round(time.Millisecond))
 }
 
+// P6 for writes: what was verified before the revocation and waits for its turn to write does not write after it. When
+// the revocation has returned, nothing more is written with the token.
+func TestP6NothingIsWrittenAfterTheRevocationReturned(t *testing.T) {
+	t.Parallel()
+	s, session := start(t)
+	project := session.CreateProject("APP", "The app", "organization")
+	count := func() int {
+		return int(session.Do("GET", "/tasks/counts", nil).Want(http.StatusOK).At("total").(float64))
+	}
+	var written atomic.Int64
+	for round := range rounds(20, 300) {
+		id, value := session.CreateToken(organization, []string{"tasks:write"}, nil)
+		script := s.Anonymous().With(value)
+		var writers sync.WaitGroup
+		for w := range 16 {
+			writers.Go(func() {
+				for n := 0; ; n++ {
+					answer := script.Do("POST", "/projects/"+project+"/tasks", map[string]any{"title": fmt.Sprintf("Round %d, writer %d, task %d", round, w, n)})
+					if answer.Status != http.StatusCreated {
+						answer.WantCode(http.StatusUnauthorized, "token_revoked")
+						return
+					}
+					written.Add(1)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		session.Do("DELETE", "/tokens/"+id, nil).Want(http.StatusOK)
+		before := count()
+		writers.Wait()
+		if after := count(); after != before {
+			t.Fatalf("round %d: %d tasks were written after the revocation had returned", round, after-before)
+		}
+	}
+	if written.Load() == 0 {
+		t.Error("nothing was ever written")
+	}
+}
+
 // P2 and P6, and incidents GO-2026-4849, GO-2025-3731, GO-2025-4137, CVE-2026-1609 and GO-2024-3137 to 3139: whatever
 // shrinks what a user may do shrinks it for their running scripts, whose tokens are in the cache, with the next request.
 func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {

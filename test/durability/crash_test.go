@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,14 +16,6 @@ import (
 
 	"carnet/test/harness"
 )
-
-// rounds returns how often to do something: less in `make test` than in `make soak`.
-func rounds(short, long int) int {
-	if os.Getenv("CARNET_SOAK") != "" {
-		return long
-	}
-	return short
-}
 
 const (
 	owner        = "maya@example.com"
@@ -48,7 +39,7 @@ func TestWhatWasAcknowledgedSurvivesKill9(t *testing.T) {
 	t.Parallel()
 	s, session, project := start(t)
 	var total tally
-	n := rounds(8, 100)
+	n := harness.Rounds(8, 100)
 	for round := range n {
 		w := &witness{session: session, project: project, round: round}
 		w.work()

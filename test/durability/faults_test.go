@@ -48,7 +48,7 @@ func TestFailedSyncStopsTheServerAndNothingIsAcknowledgedAfterIt(t *testing.T) {
 	t.Parallel()
 	healthy, session, project := start(t)
 	healthy.Stop()
-	for i := range rounds(2, 20) {
+	for i := range harness.Rounds(2, 20) {
 		log := filepath.Join(t.TempDir(), "strace")
 		s := harness.Start(t, harness.Dir(healthy.Dir), harness.Args("--no-access-log", "--token-limit", "1000000"),
 			faulty("fsync,fdatasync", "EIO", 12+3*i, log))

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,14 @@ import (
 
 // Password is what the people of tests sign in with.
 const Password = "quiet harbor lantern 47"
+
+// Rounds returns how often a test does something: less in `make test` than in `make soak`.
+func Rounds(short, long int) int {
+	if os.Getenv("CARNET_SOAK") != "" {
+		return long
+	}
+	return short
+}
 
 // Binary returns the path of the program under test: the one that CARNET_BINARY names, or one that is built now.
 func Binary(tb testing.TB) string {
@@ -255,6 +264,66 @@ func Command(tb testing.TB, env []string, stdin string, args ...string) (stdout,
 		tb.Fatalf("run carnet %s: %v", strings.Join(args, " "), err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// SetupCode waits for the link that a server prints while nobody has an account, and returns its code.
+func (s *Server) SetupCode() string {
+	s.tb.Helper()
+	return s.wait("set-up link", func() string { return first(setupLink.FindStringSubmatch(s.Out.String())) })
+}
+
+// MailedCode waits for a mail to the address with a link to the page, and returns the code of the latest.
+func (s *Server) MailedCode(to, page string) string {
+	s.tb.Helper()
+	return s.wait("mail to "+to, func() (code string) {
+		for _, mail := range s.Mails() {
+			if strings.Contains(mail, to) && strings.Contains(mail, "/"+page+"?code=") {
+				code = first(mailedLink.FindStringSubmatch(mail))
+			}
+		}
+		return code
+	})
+}
+
+// Mails returns the mails that the server wrote so far, oldest first, with their lines as a reader sees them.
+func (s *Server) Mails() (mails []string) {
+	s.tb.Helper()
+	files, err := filepath.Glob(filepath.Join(s.Dir, "outbox", "*.eml"))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	for _, file := range files { // their names begin with the time
+		text, err := os.ReadFile(file)
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		// Quoted-printable folds long lines and spells "=" out (RFC 2045, section 6.7).
+		mails = append(mails, strings.NewReplacer("=\r\n", "", "=3D", "=").Replace(string(text)))
+	}
+	return mails
+}
+
+var (
+	setupLink  = regexp.MustCompile(`/setup\?code=(\S+)`)
+	mailedLink = regexp.MustCompile(`\?code=([0-9A-Za-z_-]+)`)
+)
+
+func first(match []string) string {
+	if match == nil {
+		return ""
+	}
+	return match[1]
+}
+
+func (s *Server) wait(what string, look func() string) string {
+	s.tb.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if found := look(); found != "" {
+			return found
+		}
+	}
+	s.tb.Fatalf("no %s after 10 s\n%s%s", what, s.Out, s.Log)
+	return ""
 }
 
 // Operate runs an operator's command on the server's folder and expects it to succeed.

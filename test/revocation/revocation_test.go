@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,13 +16,6 @@ import (
 
 	"carnet/test/harness"
 )
-
-func rounds(short, long int) int {
-	if os.Getenv("CARNET_SOAK") != "" {
-		return long
-	}
-	return short
-}
 
 const (
 	owner        = "maya@example.com"
@@ -82,7 +74,7 @@ func TestP6RevocationHoldsForEveryClientWhenItReturns(t *testing.T) {
 	paths := []string{"/me", "/tasks/" + task, "/projects/" + project + "/tasks"}
 
 	var asked, before, slowest atomic.Int64
-	n := rounds(60, 1000)
+	n := harness.Rounds(60, 1000)
 	for round := range n {
 		id, value := session.CreateToken(organization, []string{"tasks:read"}, nil)
 		var returned atomic.Bool
@@ -156,7 +148,7 @@ func TestP6NothingIsWrittenAfterTheRevocationReturned(t *testing.T) {
 		return int(session.Do("GET", "/tasks/counts", nil).Want(http.StatusOK).At("total").(float64))
 	}
 	var written atomic.Int64
-	for round := range rounds(20, 300) {
+	for round := range harness.Rounds(20, 300) {
 		id, value := session.CreateToken(organization, []string{"tasks:write"}, nil)
 		script := s.Anonymous().With(value)
 		var writers sync.WaitGroup

@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"carnet/test/harness"
 	"carnet/token"
@@ -75,22 +74,15 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 
 	// Set up by the link of the first start, and sign up by the link of a mail.
-	pattern := regexp.MustCompile(`/setup\S*[?&#]code=(\S+)`)
-	link := pattern.FindStringSubmatch(s.Out.String())
-	for deadline := time.Now().Add(10 * time.Second); link == nil; link = pattern.FindStringSubmatch(s.Out.String()) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no set-up link in %q", s.Out)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	keep("the code of the set-up link", link[1])
+	link := s.SetupCode()
+	keep("the code of the set-up link", link)
 	browser := s.Anonymous()
-	form := url.Values{"code": {link[1]}, "email": {owner}, "name": {"Maya Lindqvist"}, "password": {harness.Password}, "organization": {"Northwind Studio"}, "slug": {organization}}
+	form := url.Values{"code": {link}, "email": {owner}, "name": {"Maya Lindqvist"}, "password": {harness.Password}, "organization": {"Northwind Studio"}, "slug": {organization}}
 	page(t, browser, "POST", "/setup", form)
 	const password = "nineteen purple umbrellas dance"
 	keep("the password of a sign-up", password)
 	refused(browser.Do("POST", "/auth/sign-up", map[string]any{"email": "noor@example.com", "name": "Noor Haddad", "password": password})).Want(http.StatusAccepted)
-	code := mailed(t, s.Dir, "verify-email")
+	code := s.MailedCode("noor@example.com", "verify-email")
 	secrets = append(secrets, secret{"the code of the mailed link", code})
 	refused(browser.Do("POST", "/auth/verify-email", map[string]any{"code": code}))
 	refused(browser.Do("POST", "/auth/verify-email", map[string]any{"code": code})) // used up
@@ -262,27 +254,6 @@ func get(t *testing.T, address string) []byte {
 		t.Fatal(err)
 	}
 	return text.Bytes()
-}
-
-// mailed waits for a mail with a link to the page and returns its code.
-func mailed(t *testing.T, dir, page string) string {
-	t.Helper()
-	pattern := regexp.MustCompile(page + `\S*[?&]code=([0-9A-Za-z_-]+)`)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		files, _ := filepath.Glob(filepath.Join(dir, "outbox", "*.eml"))
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Long lines are folded with "=" at their end.
-			if match := pattern.FindSubmatch(bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("=\r\n"), nil), []byte("=3D"), []byte("="))); match != nil {
-				return string(match[1])
-			}
-		}
-	}
-	t.Fatal("no mail came")
-	return ""
 }
 
 // collect adds every file of the data folder.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/unicode/norm"
+
 	"carnet/internal/problem"
 	"carnet/internal/text"
 )
@@ -14,9 +16,15 @@ const emailLimit = 254
 
 // checkEmail returns the address as it is kept, and what is wrong with it, nil when nothing is. It takes plain
 // addresses only: no display names, comments or quoted parts, which mail servers read differently.
+//
+// Nor does it take letters that [emailKey] makes into others, such as a long s into an s. To a mail server they are
+// another mailbox, to us they would be the same account, and its link would go to whoever owns the other mailbox.
 func checkEmail(location, value string) (string, *problem.Field) {
 	wrong := &problem.Field{Location: location, Message: "must be an e-mail address, such as ada@example.com"}
-	value = strings.TrimSpace(value)
+	value = norm.NFC.String(strings.TrimSpace(value))
+	if text.Fold(value) != strings.ToLower(value) {
+		return "", wrong
+	}
 	if len(value) > emailLimit || strings.ContainsFunc(value, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' || r == '<' || r == '>' || r == ',' || r == '('
 	}) {

@@ -77,10 +77,10 @@ type counter struct {
 }
 
 // mayTry refuses with rate_limited while the source has to wait for the account.
-func (s *Service) mayTry(ctx context.Context, account, source string) error {
+func (s *Service) mayTry(ctx context.Context, q db.Queryer, account, source string) error {
 	now := s.Now()
 	for _, c := range counters(source) {
-		row, err := rows.New(s.DB.Read()).Failures(ctx, rows.FailuresParams{Account: account, Source: c.source})
+		row, err := rows.New(q).Failures(ctx, rows.FailuresParams{Account: account, Source: c.source})
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
@@ -95,9 +95,13 @@ func (s *Service) mayTry(ctx context.Context, account, source string) error {
 	return nil
 }
 
-// failed counts a failure.
+// failed counts a failure. It refuses with rate_limited when others made the source wait while this password was being
+// checked: tries at once are as many as tries in a row.
 func (s *Service) failed(ctx context.Context, account, source string) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.mayTry(ctx, tx, account, source); err != nil {
+			return err
+		}
 		q, now := rows.New(tx), s.Now()
 		blocked := false
 		for _, c := range counters(source) {
@@ -136,19 +140,24 @@ func waitAfter(beyond int64, longest time.Duration) time.Duration {
 	return min(firstWait<<beyond, longest)
 }
 
-// succeeded forgets the failures of the source, and those over all sources: who knows the password is the owner.
+// succeeded forgets the failures of the source, and those over all sources: who knows the password is the owner. It
+// refuses like failed, so that nobody finds the right password among many that they try at once.
 func (s *Service) succeeded(ctx context.Context, account, source string) error {
+	if err := s.mayTry(ctx, s.DB.Read(), account, source); err != nil {
+		return err
+	}
+	sources := []string{source, everywhere}
 	known := false
-	for _, c := range counters(source) {
-		_, err := rows.New(s.DB.Read()).Failures(ctx, rows.FailuresParams{Account: account, Source: c.source})
+	for _, from := range sources {
+		_, err := rows.New(s.DB.Read()).Failures(ctx, rows.FailuresParams{Account: account, Source: from})
 		known = known || err == nil
 	}
 	if !known {
 		return nil // nothing to forget: no write at an ordinary sign-in
 	}
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for _, c := range append(counters(source), counter{source: everywhere}) {
-			if err := rows.New(tx).ForgetFailures(ctx, rows.ForgetFailuresParams{Account: account, Source: c.source}); err != nil {
+		for _, from := range sources {
+			if err := rows.New(tx).ForgetFailures(ctx, rows.ForgetFailuresParams{Account: account, Source: from}); err != nil {
 				return fmt.Errorf("forget failures: %w", err)
 			}
 		}

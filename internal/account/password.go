@@ -89,10 +89,9 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer leave()
-	h.note()
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt) // never fails
-	return encode(h.cost, salt, derive(h.cost, salt, password)), nil
+	return encode(h.cost, salt, h.derive(h.cost, salt, password)), nil
 }
 
 // fits reports whether the password belongs to the stored hash. An empty hash costs the same and fits nothing.
@@ -102,7 +101,6 @@ func (h *hasher) fits(ctx context.Context, password, stored string) (bool, error
 		return false, err
 	}
 	defer leave()
-	h.note()
 	known := stored != ""
 	if !known {
 		stored = h.decoy
@@ -111,17 +109,14 @@ func (h *hasher) fits(ctx context.Context, password, stored string) (bool, error
 	if err != nil {
 		return false, err
 	}
-	same := subtle.ConstantTimeCompare(derive(cost, salt, password), want) == 1
+	same := subtle.ConstantTimeCompare(h.derive(cost, salt, password), want) == 1
 	return same && known, nil
 }
 
-func (h *hasher) note() {
+func (h *hasher) derive(c Cost, salt []byte, password string) []byte {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.count++
-}
-
-func derive(c Cost, salt []byte, password string) []byte {
+	h.mu.Unlock()
 	return argon2.IDKey([]byte(norm.NFC.String(password)), salt, c.Passes, c.Memory, c.Threads, hashLength)
 }
 
@@ -155,10 +150,13 @@ func decode(stored string) (c Cost, salt, hash []byte, err error) {
 //go:embed blocklist.txt
 var blocklistText string
 
+//go:embed known.txt
+var knownText string
+
 // blocklist holds long passwords that are known or that people make of themselves, folded and without blanks.
 var blocklist = sync.OnceValue(func() map[string]bool {
 	set := map[string]bool{}
-	lines := bufio.NewScanner(strings.NewReader(blocklistText))
+	lines := bufio.NewScanner(strings.NewReader(blocklistText + knownText))
 	for lines.Scan() {
 		if line := strings.TrimSpace(lines.Text()); line != "" && !strings.HasPrefix(line, "#") {
 			set[squeeze(line)] = true

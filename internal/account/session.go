@@ -79,7 +79,7 @@ func (s *Service) Sessions(ctx context.Context, caller access.Caller) ([]Session
 // SignOut ends the caller's own session.
 func (s *Service) SignOut(ctx context.Context, caller access.Caller) error {
 	err := s.EndSession(ctx, caller, caller.CredentialID)
-	if problem.Is(err, problem.NotFound) {
+	if problem.Is(err, problem.NotFound) || problem.Is(err, problem.SessionEnded) {
 		return nil // it ended a moment ago: done all the same
 	}
 	return err

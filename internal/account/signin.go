@@ -83,7 +83,7 @@ func (s *Service) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
 // An empty hash is that of nobody.
 func (s *Service) checked(ctx context.Context, email, hash, password, source string, suspended bool) error {
 	account := accountKey(email)
-	if err := s.mayTry(ctx, account, source); err != nil {
+	if err := s.mayTry(ctx, s.DB.Read(), account, source); err != nil {
 		return err
 	}
 	if len(password) > passwordMost {

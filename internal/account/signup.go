@@ -157,8 +157,9 @@ func (s *Service) verify(ctx context.Context, tx *sql.Tx, used rows.UseCodeRow) 
 	return s.record(ctx, tx, actor(used.UserID), "account.email_verified", used.UserID, nil)
 }
 
-// ResendVerification mails the caller a new verification link; the former ones stop working. An address that is verified
-// is a conflict, and one that was mailed a moment ago rate_limited.
+// ResendVerification mails the caller a new verification link. The former ones hold until one of them is opened: the
+// caller may be somebody who signed up with an address that is not theirs, and must not void its owner's. An address that
+// is verified is a conflict, and one that was mailed a moment ago rate_limited.
 func (s *Service) ResendVerification(ctx context.Context, caller access.Caller) error {
 	var message mail.Message
 	err := s.change(ctx, caller, func(ctx context.Context, tx *sql.Tx) error {
@@ -175,8 +176,10 @@ func (s *Service) ResendVerification(ctx context.Context, caller access.Caller) 
 			}
 			return err
 		}
-		message, err = s.verification(ctx, tx, u.ID, checkedUser{email: u.Email, name: u.Name})
-		return err
+		if message, err = s.verification(ctx, tx, u.ID, checkedUser{email: u.Email, name: u.Name}); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, caller, "account.verification_resent", u.ID, nil)
 	})
 	if err != nil {
 		return err

@@ -7,18 +7,22 @@ package mail
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/mail"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	gomail "github.com/wneessen/go-mail"
 
@@ -39,6 +43,7 @@ const (
 	drainLimit  = 15 * time.Second // how long Close waits for what is queued
 	tries       = 3
 	retryAfter  = 2 * time.Second
+	codeLeast   = 12 // how long a word is that may be a code
 )
 
 // transport puts a rendered message on its way.
@@ -64,16 +69,24 @@ type Sender struct {
 // (smtps:// for TLS from the start; smtp:// uses STARTTLS where the server offers it, and insists on it when there is a
 // password). With an empty address it writes messages as .eml files into the folder outbox below dir.
 func NewSender(address, dir string, log *slog.Logger) (*Sender, error) {
-	s := &Sender{from: "carnet@localhost", domain: "localhost", log: log, queue: make(chan Message, queueLimit), done: make(chan struct{})}
+	s := newSender(log)
 	if address == "" {
 		s.transport = outbox{dir: filepath.Join(dir, "outbox"), log: log}
 	} else if err := s.useSMTP(address); err != nil {
 		return nil, err
 	}
+	s.start()
+	return s, nil
+}
+
+func newSender(log *slog.Logger) *Sender {
+	return &Sender{from: "carnet@localhost", domain: "localhost", log: log, queue: make(chan Message, queueLimit), done: make(chan struct{})}
+}
+
+func (s *Sender) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go s.run(ctx)
-	return s, nil
 }
 
 // CheckURL says what is wrong with an address for [NewSender], nil when nothing is.
@@ -134,7 +147,7 @@ func (s *Sender) send(ctx context.Context, m Message) error {
 	}
 	for attempt := 1; ; attempt++ {
 		limited, cancel := context.WithTimeout(ctx, sendTimeout)
-		err = s.transport.deliver(limited, message)
+		err = s.deliver(limited, m, message)
 		cancel()
 		if err == nil || attempt == tries || ctx.Err() != nil {
 			return err
@@ -144,6 +157,25 @@ func (s *Sender) send(ctx context.Context, m Message) error {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// deliver tries once. Some servers repeat in their refusal what they refuse, and the error goes into the log: it keeps
+// nothing that the text says, where the links have their codes.
+func (s *Sender) deliver(ctx context.Context, m Message, rendered *gomail.Msg) error {
+	err := s.transport.deliver(ctx, rendered)
+	if err == nil {
+		return nil
+	}
+	kept := err.Error()
+	for _, word := range strings.FieldsFunc(m.Text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		if len(word) >= codeLeast {
+			kept = strings.ReplaceAll(kept, word, "…")
+		}
+	}
+	if kept == err.Error() {
+		return err
+	}
+	return errors.New(kept)
 }
 
 func (s *Sender) render(m Message) (*gomail.Msg, error) {
@@ -193,10 +225,44 @@ func (o outbox) deliver(_ context.Context, m *gomail.Msg) error {
 }
 
 // smtp sends messages to a mail server.
-type smtp struct{ client *gomail.Client }
+type smtp struct {
+	host     string
+	options  []gomail.Option
+	implicit bool // TLS from the start
+	tls      *tls.Config
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
+// deliver holds the connection itself, because the library looks at ctx only until it is connected, and leaves a
+// connection open on which it came to nothing.
 func (t smtp) deliver(ctx context.Context, m *gomail.Msg) error {
-	if err := t.client.DialAndSendWithContext(ctx, m); err != nil {
+	letGo := func() {}
+	defer func() { letGo() }()
+	dial := func(dialing context.Context, network, address string) (net.Conn, error) {
+		conn, err := t.dial(dialing, network, address)
+		if err != nil {
+			return nil, err
+		}
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+		letGo = func() {
+			stop()
+			_ = conn.Close()
+		}
+		if !t.implicit {
+			return conn, nil
+		}
+		secured := tls.Client(conn, t.tls)
+		if err := secured.HandshakeContext(dialing); err != nil {
+			return nil, err
+		}
+		return secured, nil
+	}
+	client, err := gomail.NewClient(t.host, append(slices.Clip(t.options), gomail.WithTLSConfig(t.tls), gomail.WithDialContextFunc(dial))...)
+	if err != nil {
+		return fmt.Errorf("prepare the mail server: %w", err)
+	}
+	err = client.DialAndSendWithContext(ctx, m)
+	if err != nil && !m.IsDelivered() { // once the server took it, a rude good-bye is no reason to send it again
 		return fmt.Errorf("hand a mail to the mail server: %w", err)
 	}
 	return nil
@@ -212,7 +278,8 @@ func (s *Sender) useSMTP(address string) error {
 	options := []gomail.Option{gomail.WithTimeout(sendTimeout), gomail.WithHELO("carnet")}
 	switch {
 	case u.Scheme == "smtps":
-		options = append(options, gomail.WithSSLPort(false))
+		// To the library this is a connection that turns out to be encrypted: it asks for no more.
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic), gomail.WithPort(gomail.DefaultPortSSL))
 	case authenticates:
 		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
 	default:
@@ -228,8 +295,7 @@ func (s *Sender) useSMTP(address string) error {
 	if authenticates {
 		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(u.User.Username()), gomail.WithPassword(password))
 	}
-	client, err := gomail.NewClient(u.Hostname(), options...)
-	if err != nil {
+	if _, err := gomail.NewClient(u.Hostname(), options...); err != nil {
 		return fmt.Errorf("prepare the mail server: %w", err)
 	}
 	s.domain, s.from = u.Hostname(), "carnet@"+u.Hostname()
@@ -241,7 +307,10 @@ func (s *Sender) useSMTP(address string) error {
 		s.from = parsed.Address
 		s.domain = parsed.Address[strings.LastIndexByte(parsed.Address, '@')+1:]
 	}
-	s.transport = smtp{client: client}
+	s.transport = smtp{
+		host: u.Hostname(), options: options, implicit: u.Scheme == "smtps", tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12},
+		dial: new(net.Dialer).DialContext,
+	}
 	return nil
 }
 

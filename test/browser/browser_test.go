@@ -196,6 +196,17 @@ func (b *tab) says(text string) {
 	}
 }
 
+// summarizes waits until the summary of a new token, which follows the choices, says the text.
+func (b *tab) summarizes(text string) {
+	b.t.Helper()
+	summary := func() string { return b.eval(`document.querySelector("#summary").innerText`) }
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(summary(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the summary does not say %q:\n%s", text, summary())
+		}
+	}
+}
+
 // eval returns what an expression in the page is, as text.
 func (b *tab) eval(expression string) string {
 	b.t.Helper()

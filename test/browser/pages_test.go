@@ -217,6 +217,7 @@ func list(t *testing.T, s *harness.Server, email, password string) []page {
 			b.choose("scope.tasks", "read")
 			b.choose("expiry", "none")
 			b.says("would never expire")
+			b.summarizes("Field app")
 		}},
 		{name: "token-new-wrong", path: developer + "/new", person: true, do: func(b *tab) {
 			b.fill("name", "Nothing chosen")

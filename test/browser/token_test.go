@@ -45,7 +45,7 @@ func TestFirstTokenFromSignUpToRevocation(t *testing.T) {
 	b.choose("reach", "chosen")
 	b.choose("projects", projects[0])
 	b.choose("expiry", "30")
-	b.says("Website") // the summary in words follows the choices
+	b.summarizes("Website")
 	b.press("Create token")
 	b.says("is ready")
 	shown := value.FindString(b.text())

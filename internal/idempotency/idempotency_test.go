@@ -237,25 +237,28 @@ func TestManyAtOnceAreDoneOnce(t *testing.T) {
 		var wait sync.WaitGroup
 		var mu sync.Mutex
 		fresh, texts := map[string]int{}, map[string]map[string]bool{}
-		for k := range keys {
-			key := fmt.Sprintf("key-%d", k)
-			texts[key] = map[string]bool{}
-			for s := range senders {
-				wait.Go(func() {
-					got, replayed, err := b.do(keyed(key, "POST /a", "body"), caller, fmt.Sprint(s), nil)
-					mu.Lock()
-					defer mu.Unlock()
-					if err != nil {
-						t.Errorf("%s: %v", key, err)
-					}
-					if !replayed {
-						fresh[key]++
-					}
-					texts[key][got.Text] = true
-				})
-			}
+		for i := range keys * senders {
+			key := fmt.Sprintf("key-%d", i%keys)
+			wait.Go(func() {
+				got, replayed, err := b.do(keyed(key, "POST /a", "body"), caller, fmt.Sprint(i), nil)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Errorf("%s: %v", key, err)
+				}
+				if !replayed {
+					fresh[key]++
+				}
+				if texts[key] == nil {
+					texts[key] = map[string]bool{}
+				}
+				texts[key][got.Text] = true
+			})
 		}
 		wait.Wait()
+		if len(texts) != keys {
+			t.Errorf("%d keys instead of %d", len(texts), keys)
+		}
 		for key, answers := range texts {
 			if fresh[key] != 1 || len(answers) != 1 {
 				t.Errorf("%s was done %d times and got %d different answers", key, fresh[key], len(answers))

@@ -68,6 +68,11 @@ type Setup struct {
 	Invalid                error // what the door could not read
 }
 
+// CheckSetUp answers code_invalid unless the code would still serve for [Service.SetUp]. It uses nothing up.
+func (s *Service) CheckSetUp(ctx context.Context, code string) error {
+	return s.Accounts.CheckCode(ctx, setupPurpose, code)
+}
+
 // SetUp makes the first user and, owned by it, the first organization: both or neither. Whoever holds the code may,
 // once. Their e-mail address counts as verified, because they read the server's own output. It answers code_invalid
 // for a code that is unknown, used or too old, or when there is a user already, and validation_failed, which does not

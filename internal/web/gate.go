@@ -160,16 +160,13 @@ func (d *Door) signOut(v *visit) error {
 
 func (d *Door) askSetUp(v *visit) error {
 	code := v.r.URL.Query().Get("code")
-	if err := d.Account.CheckCode(v.ctx(), setUpPurpose, code); problem.Is(err, problem.CodeInvalid) {
+	if err := d.Org.CheckSetUp(v.ctx(), code); problem.Is(err, problem.CodeInvalid) {
 		return v.show(http.StatusNotFound, "setup", "Set up", "", gatePage{Dead: true})
 	} else if err != nil {
 		return err
 	}
 	return v.show(http.StatusOK, "setup", "Set up", "", gatePage{Form: newForm(nil), Code: code})
 }
-
-// setUpPurpose is the purpose of set-up codes, as the organization room issues them.
-const setUpPurpose = "setup"
 
 // setUp makes the first owner with the first organization, and signs them in.
 func (d *Door) setUp(v *visit) error {

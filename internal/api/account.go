@@ -12,7 +12,7 @@ import (
 type signUp struct {
 	Email    string `json:"email" maxLength:"320"`
 	Password string `json:"password" maxLength:"1024" doc:"At least 15 characters."`
-	Name     string `json:"name" maxLength:"200"`
+	Name     string `json:"name" doc:"1 to 100 characters."`
 }
 
 type verifyEmail struct {
@@ -44,7 +44,7 @@ type reauthentication struct {
 }
 
 type accountChange struct {
-	Name optional.Value[string] `json:"name,omitzero" required:"false" maxLength:"200"`
+	Name optional.Value[string] `json:"name,omitzero" required:"false" doc:"1 to 100 characters."`
 }
 
 type passwordChange struct {
@@ -85,6 +85,7 @@ func (a *API) accountOperations() []*operation {
 		{
 			method: http.MethodPost, path: "/auth/sign-in", id: "signIn", tag: "Account", summary: "Sign in",
 			audience: anyone, body: signIn{}, status: http.StatusOK, answer: signedIn{}, serve: a.signIn,
+			refusals: map[int]string{http.StatusUnauthorized: "A wrong address or password"},
 		},
 		{
 			method: http.MethodPost, path: "/auth/reauthenticate", id: "reauthenticate", tag: "Account", summary: "Prove who you are anew, for sensitive changes",

@@ -80,7 +80,7 @@ func (a *API) Document() []byte { return a.document }
 func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 	info := request.From(r.Context())
 	info.Route = "/api/"
-	allowed := a.methods(r.URL.Path)
+	allowed := a.methods(r.URL.EscapedPath()) // as it was routed: an escaped slash divides nothing
 	if len(allowed) == 0 {
 		problem.Write(w, info.ID, problem.New(problem.NotFound, "There is no such route. GET /openapi.json lists them all."))
 		return
@@ -116,9 +116,14 @@ func matches(pattern, path string) bool {
 }
 
 // refuse answers with an error. What is wrong on our side is logged here, once.
-func (a *API) refuse(w http.ResponseWriter, info *request.Info, err error) {
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, info *request.Info, err error) {
 	switch code := problem.CodeOf(err); code {
 	case problem.Internal:
+		if r.Context().Err() != nil { // whoever asked has hung up, and what was being read for them was given up
+			a.Log.Debug("a client hung up", "request", info.ID, "route", info.Route, "error", err)
+			err = problem.New(problem.RequestMalformed, "The connection was closed before the answer was ready. Keep it open until then.").Because(err)
+			break
+		}
 		a.Log.Error("a request failed", "request", info.ID, "route", info.Route, "error", err)
 	case problem.Overloaded, problem.VerificationUnavailable:
 		a.Log.Warn("a request was turned away", "request", info.ID, "route", info.Route, "error", err)

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,7 +75,8 @@ func (c *call) noteKey() {
 	if c.info.IdempotencyKey == "" {
 		c.info.IdempotencyKey = "\n" // refused as well: an unset variable must not lose its protection in silence
 	}
-	c.info.Target = c.r.Method + " " + c.r.URL.EscapedPath()
+	// A session acts in several organizations, on the same paths; a key that was used in one is unused in the other.
+	c.info.Target = c.r.Method + " " + c.caller.Organization + c.r.URL.EscapedPath()
 	digest := sha256.New()
 	_, _ = io.WriteString(digest, strings.Join(c.r.Header["If-Match"], ",")+"\n")
 	_, _ = digest.Write(body)
@@ -95,20 +97,29 @@ func (c *call) body(dst any) error {
 		return err
 	}
 	var value any
-	if err := json.Unmarshal(raw, &value); err != nil {
+	switch err := json.Unmarshal(raw, &value); {
+	case errors.Is(err, strconv.ErrRange): // 1e400 is JSON, but no number that we could hold
+		return problem.Invalid("body", "has a number that is too large")
+	case err != nil:
 		return problem.New(problem.RequestMalformed, "The request body is not valid JSON: one object, valid UTF-8, no field twice.").Because(err)
 	}
 	if fields := c.api.check(c.schema, value); len(fields) > 0 {
 		return problem.InvalidFields(fields...)
 	}
-	if err := json.Unmarshal(raw, dst); err != nil {
+	// The schema takes names in any case; these here are exact.
+	switch err := json.Unmarshal(raw, dst, json.RejectUnknownMembers(true)); {
+	case errors.Is(err, json.ErrUnknownName):
+		return problem.InvalidFields(unknownField).Because(err)
+	case err != nil:
 		return problem.InvalidFields(problem.Field{Location: "body", Message: "has a value of a kind that does not fit its field"}).Because(err)
 	}
 	return nil
 }
 
+var unknownField = problem.Field{Location: "body", Message: "has a field that is not known here"}
+
 func (c *call) mediaType() error {
-	header := c.r.Header.Get("Content-Type")
+	header := strings.Join(c.r.Header["Content-Type"], ",") // two of them are none
 	if header == "" {
 		return nil
 	}
@@ -145,12 +156,31 @@ func (a *API) check(schema *huma.Schema, value any) []problem.Field {
 		if errors.As(err, &detail) {
 			field = problem.Field{Location: detail.Location, Message: detail.Message}
 			if detail.Message == "unexpected property" {
-				field.Location = field.Location[:max(strings.LastIndexByte(field.Location, '.'), 0)]
-				field.Message = "has a field that is not known here"
+				// Its location ends in the name that was made up, which may hold dots and so cannot be cut off.
+				field = unknownField
 			}
 		}
 		fields = append(fields, field)
 	}
+	return append(fields, a.nulls(schema, value, fields)...)
+}
+
+// nulls finds the fields that are null and must not be. huma takes null for absent wherever a field may be left out, and
+// so would a script's mishap: a grace of null seconds is none at all.
+func (a *API) nulls(schema *huma.Schema, value any, known []problem.Field) (fields []problem.Field) {
+	if schema.Ref != "" {
+		schema = a.registry.SchemaFromRef(schema.Ref)
+	}
+	object, _ := value.(map[string]any)
+	for name, v := range object {
+		property := schema.Properties[name]
+		location := "body." + name
+		said := func(f problem.Field) bool { return f.Location == location }
+		if v == nil && property != nil && !property.Nullable && !slices.ContainsFunc(known, said) {
+			fields = append(fields, problem.Field{Location: location, Message: "must not be null"})
+		}
+	}
+	slices.SortFunc(fields, func(a, b problem.Field) int { return strings.Compare(a.Location, b.Location) })
 	return fields
 }
 

@@ -220,9 +220,19 @@ func (a *API) describeAnswers(op *operation, o *huma.Operation) {
 		refusals[http.StatusBadRequest] = "Malformed, or a cursor that does not belong here"
 		refusals[http.StatusUnprocessableEntity] = "A parameter does not hold"
 	}
+	if op.audience == worker {
+		refusals[http.StatusBadRequest] = "Malformed, a session that names no organization, or a cursor that does not belong here"
+	}
+	if op.idempotent {
+		refusals[http.StatusUnprocessableEntity] = "Something in it does not hold"
+	}
 	if op.method != http.MethodGet {
 		refusals[http.StatusConflict] = "In conflict with what is stored"
+		if op.audience == anyone {
+			refusals[http.StatusForbidden] = "Sent by a page of another site"
+		}
 	}
+	maps.Copy(refusals, op.refusals)
 	if op.conditional {
 		refusals[http.StatusPreconditionFailed] = "Changed since the version of If-Match"
 	}

@@ -39,9 +39,10 @@ type operation struct {
 	status       int // of success
 	answer       any // a value of the type of the answer; nil: no content
 	listed       bool
-	idempotent   bool // takes Idempotency-Key
-	conditional  bool // takes If-Match
-	tagged       bool // answers with an ETag
+	idempotent   bool           // takes Idempotency-Key
+	conditional  bool           // takes If-Match
+	tagged       bool           // answers with an ETag
+	refusals     map[int]string // what it refuses with, besides what follows from the rest
 
 	serve func(*call) error
 }
@@ -74,13 +75,13 @@ func (a *API) handler(op *operation) http.HandlerFunc {
 				return
 			}
 			if !errors.Is(err, db.ErrOvertaken) {
-				a.refuse(w, info, err)
+				a.refuse(w, r, info, err)
 				return
 			}
 			// Nothing has happened yet, and nothing was said: all over again, with what the caller may do now.
 			c = &call{api: a, op: op, schema: schema, w: w, r: r, ctx: r.Context(), info: info, raw: c.raw, rawErr: c.rawErr, rawRead: c.rawRead}
 		}
-		a.refuse(w, info, db.ErrOvertaken)
+		a.refuse(w, r, info, db.ErrOvertaken)
 	}
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 
 	"carnet/access"
@@ -9,11 +10,11 @@ import (
 
 type newOrganization struct {
 	Slug string `json:"slug" maxLength:"100" doc:"Its short name in requests: 2 to 40 of a-z, 0-9 and -, a letter first."`
-	Name string `json:"name" maxLength:"200"`
+	Name string `json:"name" doc:"1 to 100 characters."`
 }
 
 type organizationChange struct {
-	Name *string `json:"name,omitempty" nullable:"false" maxLength:"200"`
+	Name *string `json:"name,omitempty" nullable:"false" doc:"1 to 100 characters."`
 }
 
 type newMember struct {
@@ -73,7 +74,9 @@ func (a *API) organizationOperations() []*operation {
 			serve: func(c *call) error {
 				p := c.page()
 				if err := c.invalid(); err != nil {
-					return err
+					// An organization that is absent is told before what is wrong with the query.
+					_, absent := a.Org.Organization(c.ctx, c.caller, c.id("slug"))
+					return cmp.Or(absent, err)
 				}
 				listed, err := a.Org.Members(c.ctx, c.caller, c.id("slug"), p)
 				return replyPage(c, listed, err)

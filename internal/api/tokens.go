@@ -11,7 +11,7 @@ import (
 
 // tokenDraft is the body of POST /tokens and of its preview.
 type tokenDraft struct {
-	Name          string     `json:"name,omitempty" maxLength:"200" doc:"What the token is for, 1 to 100 characters."`
+	Name          string     `json:"name,omitempty" doc:"What the token is for, 1 to 100 characters."`
 	Organization  string     `json:"organization" doc:"The slug of the organization that it acts in."`
 	Scopes        []string   `json:"scopes" nullable:"false" maxItems:"50" doc:"What it may do, at most. GET /scopes lists them."`
 	Projects      []string   `json:"projects,omitempty" nullable:"true" maxItems:"1000" doc:"The ids of the projects that it is limited to; absent or null for no restriction."`
@@ -31,7 +31,7 @@ func (c *call) draft() tokens.Draft {
 
 // tokenChange is the body of PATCH /tokens/{id}.
 type tokenChange struct {
-	Name      optional.Value[string]    `json:"name,omitzero" required:"false" maxLength:"200"`
+	Name      optional.Value[string]    `json:"name,omitzero" required:"false" doc:"1 to 100 characters."`
 	Scopes    optional.Value[[]string]  `json:"scopes,omitzero" required:"false" nullable:"false" maxItems:"50" doc:"The new set. Fewer, or read instead of write."`
 	Projects  optional.Value[[]string]  `json:"projects,omitzero" required:"false" nullable:"true" maxItems:"1000" doc:"The new set. Fewer, or some instead of all."`
 	ExpiresAt optional.Value[time.Time] `json:"expires_at,omitzero" required:"false" nullable:"true" doc:"The new end. Earlier."`

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -109,6 +110,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.protect(h)
 	answer := &answer{ResponseWriter: w}
 	defer func() { s.finish(recover(), answer, r, info, began) }()
+	if len(r.TransferEncoding) > 0 {
+		// It may have had a Content-Length too, which net/http drops without a word. Whoever stands in front and went by that
+		// one is of another mind about where the next request begins, so there is none (RFC 9112 section 6.1).
+		h.Set("Connection", "close")
+	}
 	r.Body = http.MaxBytesReader(answer, r.Body, BodyLimit)
 	r = r.WithContext(request.With(r.Context(), info))
 	s.handler.ServeHTTP(answer, r)
@@ -147,7 +153,20 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, info.ID, problem.New(problem.MethodNotAllowed, "This method is not served."))
 		return
 	}
+	if misspelt(r.URL.EscapedPath()) {
+		info.Route = "/api/"
+		w.Header().Set("Cache-Control", "no-store")
+		problem.Write(w, info.ID, problem.New(problem.NotFound, "There is no such route. GET /openapi.json lists them all."))
+		return
+	}
 	s.Mux.ServeHTTP(w, r)
+}
+
+// misspelt reports whether a path leads to the API by way of empty or dotted segments. The mux would send programs on to
+// another path, with a page for people; and a script that filled in an empty id should learn of it.
+func misspelt(p string) bool {
+	clean := path.Clean("/" + p)
+	return strings.HasPrefix(clean+"/", "/api/") && clean != strings.TrimSuffix(p, "/")
 }
 
 // finish records the answer, and turns a panic of a door into a plain 500.

@@ -131,7 +131,9 @@ func TestOfManyWhoSetUpAtOnceOneDoes(t *testing.T) {
 				switch {
 				case err == nil:
 					won.Add(1)
-				case !problem.Is(err, problem.CodeInvalid):
+				case problem.Is(err, problem.CodeInvalid):
+				case problem.Is(err, problem.RateLimited): // a busy machine hashes only so many passwords
+				default:
 					t.Error(err)
 				}
 			})

@@ -42,8 +42,8 @@ func faulty(calls, failure string, n int, log string) harness.Option {
 		"-e", fmt.Sprintf("inject=%s:error=%s:when=%d+", calls, failure, n))
 }
 
-// A disk that fails to keep what it was given: fsyncgate. Nothing is acknowledged after the failure, and the process
-// stops within a second and says why, whatever the load.
+// A disk that fails to keep what it was given: fsyncgate. Nothing is acknowledged that was asked for after somebody had
+// seen the failure, and the process stops soon and says why, whatever the load.
 func TestFailedSyncStopsTheServerAndNothingIsAcknowledgedAfterIt(t *testing.T) {
 	t.Parallel()
 	healthy, session, project := start(t)
@@ -56,21 +56,26 @@ func TestFailedSyncStopsTheServerAndNothingIsAcknowledgedAfterIt(t *testing.T) {
 		ill.URL = s.URL
 
 		var mu sync.Mutex
-		var kept []string
-		var firstRefusal, lastYes time.Time
+		var kept, late []string
+		var firstRefusal time.Time
 		var workers sync.WaitGroup
 		for worker := range 8 {
 			workers.Go(func() {
 				for n := 0; ; n++ {
 					title := fmt.Sprintf("fault %d worker %d number %d", i, worker, n)
+					// Order is told by what was seen before asking, not by clocks: an answer may be long on its way.
+					mu.Lock()
+					afterwards := !firstRefusal.IsZero()
+					mu.Unlock()
 					answer, err := ill.Try("POST", "/projects/"+project+"/tasks", map[string]any{"title": title})
-					now := time.Now()
 					mu.Lock()
 					if err == nil && answer.Status == http.StatusCreated {
 						kept = append(kept, answer.Text("id"))
-						lastYes = now
+						if afterwards {
+							late = append(late, title)
+						}
 					} else if firstRefusal.IsZero() {
-						firstRefusal = now
+						firstRefusal = time.Now()
 					}
 					mu.Unlock()
 					if err != nil {
@@ -85,10 +90,10 @@ func TestFailedSyncStopsTheServerAndNothingIsAcknowledgedAfterIt(t *testing.T) {
 		switch {
 		case code != 1:
 			t.Fatalf("exit code %d after a failed sync\n%s", code, s.Log)
-		case ended.Sub(firstRefusal) > time.Second:
+		case ended.Sub(firstRefusal) > 5*time.Second: // milliseconds on a quiet machine; it is traced call by call here
 			t.Errorf("the process went on for %s after the first refusal", ended.Sub(firstRefusal))
-		case lastYes.After(firstRefusal.Add(50 * time.Millisecond)): // answers may overtake each other on their way
-			t.Errorf("something was acknowledged %s after the first refusal", lastYes.Sub(firstRefusal))
+		case len(late) > 0:
+			t.Errorf("acknowledged although asked for after the first refusal: %q", late)
 		}
 		if text := s.Log.String(); !strings.Contains(text, "storage failed, so this process stops") || strings.Count(text, "level=ERROR") != 1 {
 			t.Errorf("the log does not say why, or more than once:\n%s", text)

@@ -29,7 +29,7 @@ type report struct {
 	said                    map[string][]string // by package and test, until it has passed
 	passed, failed, skipped int
 	broken                  bool // a package failed, perhaps outside of any test
-	skips                   []string
+	failures, skips         []string
 }
 
 func main() {
@@ -88,6 +88,7 @@ func (r *report) noteTest(e event, key string) {
 		r.skips = append(r.skips, e.Package+" "+e.Test)
 	case "fail":
 		r.failed++
+		r.failures = append(r.failures, e.Package+" "+e.Test)
 		r.repeat(key)
 	}
 }
@@ -111,18 +112,34 @@ func (r *report) notePackage(e event, key string) {
 	}
 }
 
+// longest is how much of a line is shown, in bytes. A name or an answer that is longer buries what failed.
+const longest = 2000
+
 // repeat prints what a test or package said, without the lines that only mark its course.
 func (r *report) repeat(key string) {
 	for _, line := range r.said[key] {
-		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "FAIL") && line != "PASS\n" {
-			fmt.Fprint(r.out, line)
+		if marks(line) {
+			continue
 		}
+		if len(line) > longest {
+			line = strings.ToValidUTF8(line[:longest], "") + "…\n"
+		}
+		fmt.Fprint(r.out, line)
 	}
+}
+
+func marks(line string) bool {
+	return strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "FAIL") || line == "PASS\n" ||
+		strings.HasPrefix(strings.TrimLeft(line, " "), "--- PASS")
 }
 
 // finish prints the counts and reports whether all is well.
 func (r *report) finish() bool {
 	slices.Sort(r.skips)
+	slices.Sort(r.failures)
+	for _, failure := range r.failures {
+		fmt.Fprintf(r.out, "fail  %s\n", failure)
+	}
 	for _, skip := range r.skips {
 		fmt.Fprintf(r.out, "skip  %s\n", skip)
 	}

@@ -26,8 +26,9 @@ type adminCommands struct {
 	RestoreUser  restoreUser  `cmd:"" help:"Open a suspended account again. Its tokens work again."`
 	SetPlan      setPlan      `cmd:"" help:"Change an organization's plan."`
 
-	Data string `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store."`
-	JSON bool   `name:"json" help:"Print one JSON document."`
+	Data     string `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store."`
+	Database string `env:"CARNET_DATABASE" placeholder:"URL" help:"PostgreSQL database, in place of the embedded store."`
+	JSON     bool   `name:"json" help:"Print one JSON document."`
 }
 
 type createUser struct {
@@ -129,7 +130,10 @@ func (a *adminCommands) do(ctx context.Context, t *cli.Terminal, command string,
 		return fmt.Errorf("write the command: %w", err)
 	}
 	request := admin.Request{Command: command, Input: encoded}
-	answer, err := admin.Call(ctx, a.Data, request)
+	answer, err := json.RawMessage(nil), admin.ErrNoServer
+	if a.Database == "" {
+		answer, err = admin.Call(ctx, a.Data, request)
+	}
 	if errors.Is(err, admin.ErrNoServer) {
 		answer, err = a.direct(ctx, t, request)
 	}
@@ -147,7 +151,7 @@ func (a *adminCommands) do(ctx context.Context, t *cli.Terminal, command string,
 // direct opens the store for one command.
 func (a *adminCommands) direct(ctx context.Context, t *cli.Terminal, request admin.Request) (json.RawMessage, error) {
 	h, err := house.Build(ctx, house.Plan{
-		Data: a.Data, PublicURL: "http://localhost", Log: newLog(t.Err, "warn", "text"),
+		Data: a.Data, Database: a.Database, Connections: 16, PublicURL: "http://localhost", Log: newLog(t.Err, "warn", "text"),
 		Fatal: func(error) {}, // the command's own error says it
 	})
 	if errors.Is(err, db.ErrInUse) {

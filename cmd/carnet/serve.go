@@ -28,6 +28,7 @@ import (
 type serveCommand struct {
 	Listen       string   `default:"127.0.0.1:8080" env:"CARNET_LISTEN" placeholder:"ADDR" help:"Address to listen on. TLS ends at a proxy in front."`
 	Data         string   `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store. It is made when missing."`
+	Database     string   `env:"CARNET_DATABASE" placeholder:"URL" help:"PostgreSQL database that nodes share, in place of the embedded store: postgres://carnet@host1,host2/carnet. Put a password into the variable, not here."`
 	PublicURL    string   `name:"public-url" env:"CARNET_PUBLIC_URL" placeholder:"URL" help:"Where browsers reach this server; links in mails begin with it. Default: http:// and the listen address."`
 	SMTPURL      string   `name:"smtp-url" env:"CARNET_SMTP_URL" placeholder:"URL" help:"Where mail goes, smtp:// or smtps://. Without it, mails are files in DIR/outbox."`
 	TrustedProxy []string `env:"CARNET_TRUSTED_PROXY" placeholder:"CIDR" help:"Addresses of proxies whose forwarded headers are believed. Repeat it, or separate by commas."`
@@ -37,9 +38,11 @@ type serveCommand struct {
 	LogLevel     string   `default:"info" enum:"debug,info,warn,error" env:"CARNET_LOG_LEVEL" help:"Least severe log lines to write (${enum})."`
 	LogFormat    string   `default:"text" enum:"text,json" env:"CARNET_LOG_FORMAT" help:"Form of the log, on standard error (${enum})."`
 
-	SignInLimit int `default:"30" env:"CARNET_SIGNIN_LIMIT" help:"Sign-in tries per address and minute."`
-	TokenLimit  int `default:"600" env:"CARNET_TOKEN_LIMIT" help:"Tokens that a user may create per hour."`
-	CacheSize   int `default:"50000" env:"CARNET_CACHE_SIZE" placeholder:"N" help:"Verified credentials to keep in memory, at about 1.5 kB each."`
+	SignInLimit int           `default:"30" env:"CARNET_SIGNIN_LIMIT" help:"Sign-in tries per address and minute."`
+	TokenLimit  int           `default:"600" env:"CARNET_TOKEN_LIMIT" help:"Tokens that a user may create per hour."`
+	Connections int           `name:"database-connections" default:"32" env:"CARNET_DATABASE_CONNECTIONS" placeholder:"N" help:"Most connections that this node opens to the database."`
+	DrainDelay  time.Duration `default:"0s" env:"CARNET_DRAIN_DELAY" placeholder:"TIME" help:"How long to go on serving, not ready, once asked to stop, so that a load balancer turns elsewhere first."`
+	CacheSize   int           `default:"50000" env:"CARNET_CACHE_SIZE" placeholder:"N" help:"Verified credentials to keep in memory, at about 1.5 kB each."`
 }
 
 // Help is shown by serve --help.
@@ -73,7 +76,7 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 		return errors.Join(err, listener.Close())
 	}
 	h, err := house.Build(ctx, house.Plan{
-		Data: c.Data, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
+		Data: c.Data, Database: c.Database, Connections: c.Connections, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
 		Limits: house.Limits{SignInsPerMinute: c.SignInLimit, TokensPerHour: c.TokenLimit}, CacheSize: c.CacheSize,
 		Fatal: func(err error) {
 			// Nothing may be acknowledged any more: no drain, no goodbye.
@@ -119,25 +122,30 @@ func (c *serveCommand) run(ctx context.Context, log *slog.Logger, out io.Writer,
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	socket, err := admin.Listen(c.Data)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	stopping := context.AfterFunc(ctx, func() { log.Info("asked to stop: requests under way may finish", "within", drainTime.String()) })
+	stopping := context.AfterFunc(ctx, func() {
+		log.Info("asked to stop: requests under way may finish", "after", c.DrainDelay.String(), "within", drainTime.String())
+	})
 	defer stopping()
 	jobs := []func() error{
-		func() error { return front.Serve(ctx, listener, drainTime) },
-		func() error {
-			return admin.Serve(ctx, socket, admin.Operator{Account: h.Account, Org: h.Org}, log)
-		},
+		func() error { return front.Serve(ctx, listener, c.DrainDelay, drainTime) },
 		func() error { h.Tend(ctx); return nil },
 	}
 	if c.AdminListen != "" {
 		inside, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.AdminListen)
 		if err != nil {
-			return errors.Join(fmt.Errorf("listen on %s for metrics: %w", c.AdminListen, err), listener.Close(), socket.Close())
+			return errors.Join(fmt.Errorf("listen on %s for metrics: %w", c.AdminListen, err), listener.Close())
 		}
 		jobs = append(jobs, func() error { return serveInside(ctx, inside, metrics.Handler()) })
+	}
+	if c.Database == "" {
+		// The folder is ours alone, so operators' commands come through us. A database takes theirs beside ours.
+		socket, err := admin.Listen(c.Data)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		jobs = append(jobs, func() error {
+			return admin.Serve(ctx, socket, admin.Operator{Account: h.Account, Org: h.Org}, log)
+		})
 	}
 	var wg sync.WaitGroup
 	failures := make(chan error, len(jobs)+1)

@@ -66,7 +66,6 @@ type Config struct {
 type Service struct {
 	Config
 	hashes *hasher
-	tries  *tries
 }
 
 // New returns the service. The caller closes it.
@@ -77,7 +76,7 @@ func New(c Config) *Service {
 	if c.PasswordCost == (Cost{}) {
 		c.PasswordCost = DefaultCost
 	}
-	return &Service{Config: c, hashes: newHasher(c.PasswordCost), tries: newTries(c.SignInsPerMinute, c.Now)}
+	return &Service{Config: c, hashes: newHasher(c.PasswordCost)}
 }
 
 // Close sends the mails that wait.
@@ -183,6 +182,9 @@ func (s *Service) change(ctx context.Context, caller access.Caller, fn func(cont
 		return err
 	}
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.holdUser(ctx, tx, caller.UserID); err != nil {
+			return err
+		}
 		live, err := rows.New(tx).LiveSession(ctx, rows.LiveSessionParams{ID: caller.CredentialID, UserID: caller.UserID})
 		if err != nil {
 			return fmt.Errorf("look at the session: %w", err)
@@ -192,6 +194,12 @@ func (s *Service) change(ctx context.Context, caller access.Caller, fn func(cont
 		}
 		return fn(ctx, tx)
 	})
+}
+
+// holdUser keeps others from changing the same account until the transaction ends: no session is made beside a change of
+// the password that would have ended it.
+func (s *Service) holdUser(ctx context.Context, tx *sql.Tx, userID string) error {
+	return s.DB.Hold(ctx, tx, "account:"+userID)
 }
 
 func ended() error { return problem.New(problem.SessionEnded, "The session was ended. Sign in again.") }

@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -72,7 +70,7 @@ func (p promises) hold(t *testing.T) {
 		for _, one := range p {
 			t.Run(one.name, func(t *testing.T) {
 				w := newWorld(t, d)
-				for _, table := range []string{"audit_events", "session_use", "sessions", "account_codes", "signin_failures", "known_devices", "users"} {
+				for _, table := range []string{"audit_events", "session_use", "sessions", "account_codes", "signin_failures", "known_devices", "rate_limits", "users"} {
 					w.exec("DELETE FROM " + table)
 				}
 				one.test(t, w)
@@ -243,25 +241,10 @@ func (w *world) recorded(what string, do func(), actions ...string) {
 	}
 }
 
-// files returns everything that the store keeps on disk.
-func (w *world) files() map[string][]byte {
-	w.t.Helper()
-	files := map[string][]byte{}
-	w.ok(filepath.WalkDir(w.db.Dir(), func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		files[filepath.Base(path)] = content
-		return err
-	}))
-	return files
-}
-
 // keepsNothingOf fails the test when one of the secrets stands in a file of the store or in the log.
 func (w *world) keepsNothingOf(secrets map[string]string) {
 	w.t.Helper()
-	files := w.files()
+	files := storetest.Content(w.t, w.db)
 	if !slices.ContainsFunc(slices.Collect(maps.Values(files)), func(content []byte) bool { return bytes.Contains(content, []byte("@example.com")) }) {
 		w.t.Fatal("not even an address stands in the files: this looks in the wrong place")
 	}

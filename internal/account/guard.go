@@ -9,9 +9,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-	"golang.org/x/time/rate"
-
 	"carnet/internal/account/rows"
 	"carnet/internal/audit"
 	"carnet/internal/db"
@@ -27,14 +24,13 @@ import (
 // A guesser with many networks is met by a second count over all sources without a known device, with more room: after
 // 100 failures in a row, tries from unknown places wait as well (NIST SP 800-63B-4 section 3.2.2).
 const (
-	freeTries       = 10
-	freeTriesInAll  = 100
-	firstWait       = 30 * time.Second
-	longestWait     = time.Hour
-	longestWaitAll  = 5 * time.Minute
-	failuresExpire  = 24 * time.Hour // how long failures are remembered
-	everywhere      = "everywhere"
-	addressesInMind = 100_000
+	freeTries      = 10
+	freeTriesInAll = 100
+	firstWait      = 30 * time.Second
+	longestWait    = time.Hour
+	longestWaitAll = 5 * time.Minute
+	failuresExpire = 24 * time.Hour // how long failures are remembered
+	everywhere     = "everywhere"
 )
 
 // sourceOf names where tries come from.
@@ -99,6 +95,9 @@ func (s *Service) mayTry(ctx context.Context, q db.Queryer, account, source stri
 // checked: tries at once are as many as tries in a row.
 func (s *Service) failed(ctx context.Context, account, source string) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.DB.Hold(ctx, tx, "failures:"+account); err != nil {
+			return err
+		}
 		if err := s.mayTry(ctx, tx, account, source); err != nil {
 			return err
 		}
@@ -156,6 +155,9 @@ func (s *Service) succeeded(ctx context.Context, account, source string) error {
 		return nil // nothing to forget: no write at an ordinary sign-in
 	}
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.DB.Hold(ctx, tx, "failures:"+account); err != nil {
+			return err
+		}
 		for _, from := range sources {
 			if err := rows.New(tx).ForgetFailures(ctx, rows.ForgetFailuresParams{Account: account, Source: from}); err != nil {
 				return fmt.Errorf("forget failures: %w", err)
@@ -165,35 +167,43 @@ func (s *Service) succeeded(ctx context.Context, account, source string) error {
 	})
 }
 
-// tries limits how often one address may try anything that costs a password hash or a mail, on this node.
-type tries struct {
-	perMinute int
-	now       func() time.Time
-	addresses *otter.Cache[string, *rate.Limiter]
-}
-
-func newTries(perMinute int, now func() time.Time) *tries {
-	return &tries{perMinute: perMinute, now: now, addresses: otter.Must(&otter.Options[string, *rate.Limiter]{MaximumSize: addressesInMind})}
-}
-
-// allow refuses with rate_limited what comes too often from the request's address. Work that no request asked for is
-// not limited.
-func (t *tries) allow(ctx context.Context) error {
+// allow lets through as many tries from the request's address as it may make: anything that costs a password hash or a
+// mail. It refuses the rest with rate_limited. The count is the store's, so that it holds over all nodes; a refused try
+// only reads. Work that no request asked for is not limited.
+//
+// It is the generic cell rate algorithm: a bucket remembers when it will be full again. Each try puts that off by the
+// time that one try takes to grow back, and there is no room when it lies a whole minute ahead.
+func (s *Service) allow(ctx context.Context) error {
 	address := request.From(ctx).Address
 	if !address.IsValid() {
 		return nil
 	}
-	key := address.String()
+	bucket := "tries:" + address.String()
 	if address.Is6() {
-		key = network(address) // one customer has them all
+		bucket = "tries:" + network(address) // one customer has them all
 	}
-	limiter, _ := t.addresses.ComputeIfAbsent(key, func() (*rate.Limiter, bool) {
-		return rate.NewLimiter(rate.Limit(float64(t.perMinute)/60), t.perMinute), false
-	})
-	now := t.now()
-	if limiter.AllowN(now, 1) {
+	now := s.Now()
+	each := time.Minute / time.Duration(s.SignInsPerMinute)
+	latest := db.Micros(now.Add(time.Minute - each))
+	free, err := rows.New(s.DB.Read()).FreeAgain(ctx, bucket)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("look at former tries: %w", err)
+	}
+	taken := int64(0)
+	if free <= latest {
+		err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			taken, err = rows.New(tx).TakeTry(ctx, rows.TakeTryParams{
+				Bucket: bucket, Now: db.Micros(now), Each: each.Microseconds(), Latest: latest,
+			})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("count a try: %w", err)
+		}
+	}
+	if taken > 0 {
 		return nil
 	}
-	wait := int(60/float64(t.perMinute)) + 1
-	return &problem.Error{Code: problem.RateLimited, RetryAfter: wait, Limit: t.perMinute, Detail: "Too many tries from your address. Wait a moment, then try again."}
+	wait := int(each/time.Second) + 1
+	return &problem.Error{Code: problem.RateLimited, RetryAfter: wait, Limit: s.SignInsPerMinute, Detail: "Too many tries from your address. Wait a moment, then try again."}
 }

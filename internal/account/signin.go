@@ -53,7 +53,7 @@ type SignedIn struct {
 //
 // It is the only place where sessions are made.
 func (s *Service) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
-	if err := s.tries.allow(ctx); err != nil {
+	if err := s.allow(ctx); err != nil {
 		return SignedIn{}, err
 	}
 	if in.Invalid != nil {
@@ -112,6 +112,9 @@ func (s *Service) makeSession(ctx context.Context, user rows.UserByIDRow, kind S
 	info := request.From(ctx)
 	made := SignedIn{User: userOf(user), SessionID: id.New(id.Session), ExpiresAt: now.Add(SessionLife).UTC().Truncate(time.Microsecond), Value: value, Device: device}
 	err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.holdUser(ctx, tx, user.ID); err != nil {
+			return err
+		}
 		q := rows.New(tx)
 		// Looked at again: a suspension or another password while the password was being checked must win.
 		current, err := q.UserByID(ctx, user.ID)
@@ -146,7 +149,7 @@ func (s *Service) Reauthenticate(ctx context.Context, caller access.Caller, pass
 	if err := problem.RequireMay(&caller, access.AccountManage); err != nil {
 		return err
 	}
-	if err := s.tries.allow(ctx); err != nil {
+	if err := s.allow(ctx); err != nil {
 		return err
 	}
 	if invalid != nil {
@@ -185,7 +188,7 @@ func (s *Service) ChangePassword(ctx context.Context, caller access.Caller, in P
 	if err := problem.RequireMay(&caller, access.AccountManage); err != nil {
 		return err
 	}
-	if err := s.tries.allow(ctx); err != nil {
+	if err := s.allow(ctx); err != nil {
 		return err
 	}
 	if in.Invalid != nil {

@@ -30,7 +30,7 @@ type NewUser struct {
 // signs up with somebody else's address first gains nothing once its owner opens the link of their own sign-up
 // ("pre-hijacking", Sudhodanan and Paverd, USENIX Security 2022).
 func (s *Service) SignUp(ctx context.Context, in NewUser) error {
-	if err := s.tries.allow(ctx); err != nil {
+	if err := s.allow(ctx); err != nil {
 		return err
 	}
 	if in.Invalid != nil {
@@ -55,6 +55,9 @@ func (s *Service) SignUp(ctx context.Context, in NewUser) error {
 }
 
 func (s *Service) signUp(ctx context.Context, tx *sql.Tx, in checkedUser) (mail.Message, error) {
+	if err := s.holdAddress(ctx, tx, in.email); err != nil {
+		return mail.Message{}, err
+	}
 	q := rows.New(tx)
 	found, err := q.UserByEmail(ctx, emailKey(in.email))
 	switch {
@@ -98,6 +101,11 @@ func (s *Service) verification(ctx context.Context, tx *sql.Tx, userID string, i
 		in.name, s.Now().UTC().Format("2 January 2006 at 15:04 UTC"), s.PublicURL+"/verify-email?code="+code)}, nil
 }
 
+// holdAddress keeps others from making an account with the address until the transaction ends.
+func (s *Service) holdAddress(ctx context.Context, tx *sql.Tx, email string) error {
+	return s.DB.Hold(ctx, tx, "address:"+emailKey(email))
+}
+
 // mailedLately reports whether a mail of the kind went to the user a moment ago.
 func (s *Service) mailedLately(ctx context.Context, tx *sql.Tx, purpose, userID string) (bool, error) {
 	last, err := rows.New(tx).LastCode(ctx, rows.LastCodeParams{Purpose: purpose, UserID: userID})
@@ -110,7 +118,7 @@ func (s *Service) mailedLately(ctx context.Context, tx *sql.Tx, purpose, userID 
 
 // VerifyEmail uses up the code of a verification link. Anybody who has the link may. It refuses with code_invalid.
 func (s *Service) VerifyEmail(ctx context.Context, code string, invalid error) error {
-	if err := s.tries.allow(ctx); err != nil {
+	if err := s.allow(ctx); err != nil {
 		return err
 	}
 	if invalid != nil {
@@ -222,6 +230,9 @@ func (s *Service) PrepareUser(ctx context.Context, email, name, password string,
 		return nil, err
 	}
 	return func(ctx context.Context, tx *sql.Tx) (string, error) {
+		if err := s.holdAddress(ctx, tx, checked.email); err != nil {
+			return "", err
+		}
 		if _, err := rows.New(tx).UserByEmail(ctx, emailKey(checked.email)); err == nil {
 			return "", problem.New(problem.Conflict, "There is an account with this e-mail address already.")
 		} else if !errors.Is(err, sql.ErrNoRows) {
@@ -270,6 +281,9 @@ func (s *Service) nowOrNull() sql.NullInt64 {
 
 // SuspendIn closes an account: its sessions end for good, its tokens rest. One that is closed stays as it is.
 func (s *Service) SuspendIn(ctx context.Context, tx *sql.Tx, userID string) error {
+	if err := s.holdUser(ctx, tx, userID); err != nil {
+		return err
+	}
 	q := rows.New(tx)
 	changed, err := q.SuspendUser(ctx, rows.SuspendUserParams{SuspendedAt: s.nowOrNull(), ID: userID})
 	if err != nil || changed == 0 {

@@ -35,6 +35,8 @@ type Config struct {
 	// Identify says who is calling.
 	Identify func(*http.Request) (*verify.Grant, error)
 	Log      *slog.Logger
+	// Explain makes a refusal of what a store that cannot be reached makes of reads.
+	Explain func(error) error
 	// Version is this build's, for the document.
 	Version string
 	// CookieName is that of the session cookie, and Secure whether browsers reach the server by HTTPS.
@@ -117,6 +119,7 @@ func matches(pattern, path string) bool {
 
 // refuse answers with an error. What is wrong on our side is logged here, once.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, info *request.Info, err error) {
+	err = a.Explain(err)
 	switch code := problem.CodeOf(err); code {
 	case problem.Internal:
 		if r.Context().Err() != nil { // whoever asked has hung up, and what was being read for them was given up

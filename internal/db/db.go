@@ -1,33 +1,43 @@
 // Package db is the ground that the features stand on: it opens the store, brings its schema up to date, and gives out
-// transactions.
+// transactions. The store is a file inside the process (SQLite) or a PostgreSQL server that many nodes share; features
+// do not see which.
 //
-// Reads go through [DB.Read] and [DB.Snapshot]. Every write goes through [DB.Write], which also carries the promise that
-// a revocation holds at once: triggers move the epoch row in every transaction that changes who may do what, and Write
-// hands those changes to its subscribers after the commit and before it returns to the writer. A cache of what the
-// store says is therefore exact whenever no writer is inside Write, and nobody can forget to invalidate it.
+// Reads go through [DB.Read]. Every write goes through [DB.Write], which also carries the promise that a revocation
+// holds at once: triggers move the epoch row in every transaction that changes who may do what. On SQLite, Write hands
+// those changes to its subscribers after the commit and before it returns to the writer, so that a cache of what the
+// store says is exact whenever no writer is inside Write. On PostgreSQL other nodes write, too, so whoever is about to
+// believe a cache calls [DB.Fresh] first, which returns once the subscribers know everything that was committed before
+// the call. Either way nobody can forget to invalidate.
 //
-// A store whose disk failed once is not trusted again: after a failed sync what the disk holds is unknown, so nothing
-// more is acknowledged and the process is told to stop.
+// A store inside the process whose disk failed once is not trusted again: after a failed sync what the disk holds is
+// unknown, so nothing more is acknowledged and the process is told to stop.
 package db
 
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"carnet/internal/request"
+	"carnet/internal/problem"
 )
 
 // Options says which store to open and what to do when it fails.
 type Options struct {
-	// Dir is the data folder of an embedded store. It is made, with mode 0700, when it does not exist.
+	// Dir is the data folder. An embedded store lives in it; it is made, with mode 0700, when it does not exist. With a
+	// URL nothing is made there.
 	Dir string
+	// URL names a PostgreSQL database (postgres://…, or key=value pairs; libpq's form), with as many hosts as there are.
+	// Empty: the embedded store.
+	URL string
+	// Connections is the most that a node opens to a PostgreSQL server; 0 means [DefaultConnections].
+	Connections int
+	// Patience is how long a verification waits for a PostgreSQL server before it says that it cannot tell; 0 means
+	// [DefaultPatience].
+	Patience time.Duration
 	// Log receives what an operator should know. It must not be nil.
 	Log *slog.Logger
 	// Fatal is called once, when the store failed in a way that forbids going on. It should end the process. It must not
@@ -37,25 +47,54 @@ type Options struct {
 
 // DB is an open store. It is safe for concurrent use.
 type DB struct {
-	dir   string
-	lock  *os.File
-	read  *sql.DB
-	write *sql.DB // one connection: SQLite has one writer
-	log   *slog.Logger
-	fatal func(error)
-
-	turn    chan struct{} // the right to write; holding it guards epoch, walPages and subscribers' order
-	epoch   int64
-	writes  int
+	engine  engine
+	dir     string
+	log     *slog.Logger
+	fatal   func(error)
 	broken  atomic.Pointer[error]
 	stopped sync.Once
+	stats   Stats
 
-	subscribers []Subscriber
-	checkpoints chan struct{}
-	done        chan struct{}
-	background  sync.WaitGroup
-	closing     sync.Once
+	subscribers []Subscriber // guarded by the engine
 }
+
+// engine is what SQLite and PostgreSQL do each in their own way.
+type engine interface {
+	name() string
+	read() Queryer
+	lookups() Queryer
+	prepares() bool
+	patience() time.Duration
+	subscribe(Subscriber)
+	fresh(ctx context.Context) error
+	write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error
+	hold(ctx context.Context, tx *sql.Tx, keys []string) error
+	ready(ctx context.Context) error
+	seen(err error) error
+	close() error
+}
+
+// Open opens the store that the options name, made new if there is none, and brings its schema up to date. Its errors
+// say what to do.
+func Open(ctx context.Context, options Options) (*DB, error) {
+	d := &DB{dir: options.Dir, log: options.Log, fatal: options.Fatal}
+	d.stats.init()
+	var err error
+	if options.URL != "" {
+		d.engine, err = openPostgres(ctx, d, options)
+	} else {
+		d.engine, err = openSQLite(ctx, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Epoch is a moment in the history of who may do what. Value counts; Mark is random and new with each move on
+// PostgreSQL, so that two histories that parted (a standby that lost the last commits, a restored backup) do not agree
+// about an epoch although they count alike.
+type Epoch struct{ Value, Mark int64 }
 
 // Change is one thing that a committed transaction invalidated.
 type Change struct {
@@ -77,9 +116,9 @@ const (
 // Subscriber hears of every move of the epoch, in order, before the writer that caused it returns.
 type Subscriber interface {
 	// Apply tells that the store is now at epoch and what that invalidates.
-	Apply(epoch int64, changes []Change)
-	// Drop tells that what is cached may be anything: forget all of it.
-	Drop()
+	Apply(epoch Epoch, changes []Change)
+	// Drop tells that what is cached may be anything: forget all of it. The store is now at epoch.
+	Drop(epoch Epoch)
 }
 
 // Queryer is what both a connection pool and a transaction can do. Features take it where either serves.
@@ -90,9 +129,14 @@ type Queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Repeating returns what tx can do, with each text that changes something parsed once instead of at every use. It is for
-// transactions that carry out the same few texts many times.
-func Repeating(tx *sql.Tx) Queryer { return &repeating{Tx: tx, kept: map[string]*sql.Stmt{}} }
+// Repeating returns what tx can do, with each text that changes something parsed once instead of at every use, where the
+// engine gains by it. It is for transactions that carry out the same few texts many times.
+func (d *DB) Repeating(tx *sql.Tx) Queryer {
+	if !d.engine.prepares() {
+		return tx
+	}
+	return &repeating{Tx: tx, kept: map[string]*sql.Stmt{}}
+}
 
 type repeating struct {
 	*sql.Tx
@@ -112,117 +156,73 @@ func (r *repeating) ExecContext(ctx context.Context, query string, args ...any) 
 	return stmt.ExecContext(ctx, args...)
 }
 
+// Engine returns "sqlite" or "postgres".
+func (d *DB) Engine() string { return d.engine.name() }
+
+// Dir returns the data folder.
+func (d *DB) Dir() string { return d.dir }
+
 // Read returns the pool for single read statements.
-func (d *DB) Read() Queryer { return d.read }
+func (d *DB) Read() Queryer { return d.engine.read() }
+
+// Lookups returns the connections that are kept for verification, so that it never waits for anybody else's reads.
+// Prepares reports whether statements may be prepared on them once and used on any connection ever after.
+func (d *DB) Lookups() (q Queryer, prepares bool) { return d.engine.lookups(), d.engine.prepares() }
 
 // Subscribe registers a subscriber. It is called while wiring, before the first write.
-func (d *DB) Subscribe(s Subscriber) {
-	d.turn <- struct{}{}
-	defer func() { <-d.turn }()
-	d.subscribers = append(d.subscribers, s)
-	s.Apply(d.epoch, nil)
-}
+func (d *DB) Subscribe(s Subscriber) { d.engine.subscribe(s) }
 
-// Snapshot runs fn in a read-only transaction that sees one state of the store, and passes the epoch of that state.
-func (d *DB) Snapshot(ctx context.Context, fn func(tx *sql.Tx, epoch int64) error) error {
-	if err := d.Err(); err != nil {
-		return err
-	}
-	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("begin a snapshot: %w", d.seen(err))
-	}
-	defer func() { _ = tx.Rollback() }() // nothing to keep
-	var epoch int64
-	if err := tx.QueryRowContext(ctx, `SELECT value FROM epoch WHERE id = 1`).Scan(&epoch); err != nil {
-		return fmt.Errorf("read the epoch: %w", d.seen(err))
-	}
-	return d.seen(fn(tx, epoch))
-}
+// Patience returns how long a verification may wait for the store. 0 means as long as it takes: an embedded store is not
+// cut off.
+func (d *DB) Patience() time.Duration { return d.engine.patience() }
 
-// Write runs fn in the one write transaction of the moment and commits it. When Write returns nil, what fn did is on
-// disk and every subscriber knows what it invalidated. When it returns an error, nothing of it happened, with one
-// exception: an error wrapping [ErrUnknown], after which the process stops. A write for a request whose caller's
-// authority changed since they were identified gets [ErrOvertaken] instead of its turn.
+// Fresh returns nil once every subscriber has been told of everything that was committed before the call, by anybody on
+// any node. An error means that this could not be found out in time: nothing that was cached may be believed. On an
+// embedded store it returns at once, because writers told before they returned.
+func (d *DB) Fresh(ctx context.Context) error { return d.engine.fresh(ctx) }
+
+// Write runs fn in a transaction and commits it. When Write returns nil, what fn did is on disk, and every verification
+// that begins afterwards, on any node, takes it into account. When it returns an error, nothing of it happened, with one
+// exception: an error wrapping [ErrUnknown]. A write for a request whose caller's authority changed since they were
+// identified gets [ErrOvertaken], and nothing of it happens.
+//
+// On SQLite, writers take turns. On PostgreSQL they run side by side, each statement seeing what others committed before
+// it; what must not change between a look and a write is kept by [DB.Hold]. There, fn may be run again from its start
+// after a conflict with another writer or a lost connection, so it must not add to what it did outside the transaction.
 //
 // fn must not call Write. Its context is detached from ctx's cancellation, so that a client that hangs up cannot leave
 // a transaction half decided; ctx bounds the wait for the turn.
 func (d *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
-	select {
-	case d.turn <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the turn to write: %w", ctx.Err())
-	}
-	defer func() { <-d.turn }()
-	if err := d.Err(); err != nil {
-		return err
-	}
-	// Whoever took authority from the caller before had this turn, and told the caches before they let go of it.
-	asker := request.From(ctx)
-	if asker.Overtaken != nil && asker.Overtaken() {
-		return ErrOvertaken
-	}
-	ctx = context.WithoutCancel(ctx)
+	return d.engine.write(ctx, fn)
+}
 
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin a write: %w", d.seen(err))
+// Hold keeps every other transaction that holds one of the keys waiting until tx ends. A key is any text; by custom it
+// begins with the kind of thing that it names. Hold them before looking at what they protect. On SQLite there is nothing
+// to do: a writer is alone.
+func (d *DB) Hold(ctx context.Context, tx *sql.Tx, keys ...string) error {
+	return d.engine.hold(ctx, tx, keys)
+}
+
+// Ready reports whether the store can serve.
+func (d *DB) Ready(ctx context.Context) error { return d.engine.ready(ctx) }
+
+// Close ends the background work and closes the store. It is safe to call twice.
+func (d *DB) Close() error { return d.engine.close() }
+
+// Err returns nil while the store can be used, and ErrStopped with its cause after it failed.
+func (d *DB) Err() error {
+	if cause := d.broken.Load(); cause != nil {
+		return ErrStopped.Because(*cause)
 	}
-	// After a commit this does nothing. Without it a panic in fn would keep the only connection for ever.
-	defer func() { _ = tx.Rollback() }()
-	if err := fn(ctx, tx); err != nil {
-		return d.seen(err)
-	}
-	epoch, changes, err := moved(ctx, tx)
-	if err != nil {
-		return d.seen(err)
-	}
-	if err := tx.Commit(); err != nil {
-		return d.commitFailed(err)
-	}
-	if epoch > 0 {
-		d.epoch = epoch
-		for _, s := range d.subscribers {
-			s.Apply(epoch, changes)
-		}
-	}
-	d.afterWrite()
-	// What the request did itself does not overtake it.
-	asker.Overtaken = nil
 	return nil
 }
 
-// moved closes the transaction's move of the epoch, if it made one, and returns what it invalidates.
-func moved(ctx context.Context, tx *sql.Tx) (epoch int64, changes []Change, err error) {
-	err = tx.QueryRowContext(ctx, `UPDATE epoch SET moved = 0 WHERE moved = 1 RETURNING value`).Scan(&epoch)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil, nil
-	}
-	if err != nil {
-		return 0, nil, fmt.Errorf("close the epoch: %w", err)
-	}
-	rows, err := tx.QueryContext(ctx, `SELECT kind, key FROM changes WHERE epoch = $1`, epoch)
-	if err != nil {
-		return 0, nil, fmt.Errorf("read the changes: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var c Change
-		if err := rows.Scan(&c.Kind, &c.Key); err != nil {
-			return 0, nil, fmt.Errorf("read the changes: %w", err)
-		}
-		changes = append(changes, c)
-	}
-	return epoch, changes, rows.Err()
-}
+// Stats returns the store's counters.
+func (d *DB) Stats() *Stats { return &d.stats }
 
-// Ready reports whether the store answers.
-func (d *DB) Ready(ctx context.Context) error {
-	if err := d.Err(); err != nil {
-		return err
-	}
-	var one int
-	return d.seen(d.read.QueryRowContext(ctx, `SELECT 1 FROM epoch`).Scan(&one))
+// busy is the refusal of what could not be done now although nothing is wrong.
+func busy(cause error) error {
+	return problem.New(problem.Overloaded, "The server is too busy to do this now. Nothing was changed. Try again in a moment.").Because(cause)
 }
 
 // Clean deletes what retention says of the tables that this package owns, in small batches.

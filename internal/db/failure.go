@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"modernc.org/sqlite"
+	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"carnet/internal/problem"
@@ -30,22 +30,14 @@ var ErrOvertaken = &problem.Error{
 	Detail: "What you may do changed while the request was on its way. Nothing was changed. Try again.",
 }
 
-// Err returns nil while the store can be used, and ErrStopped with its cause after it failed.
-func (d *DB) Err() error {
-	if cause := d.broken.Load(); cause != nil {
-		return ErrStopped.Because(*cause)
-	}
-	return nil
-}
-
 // seen looks at an error on its way out. A full disk becomes a refusal that says so. A disk or file that failed stops
 // everything: SQLite would go on after a failed sync, although what is on disk is then unknown (Rebello et al., "Can
 // Applications Recover from fsync Failures?", USENIX ATC 2020).
-func (d *DB) seen(err error) error {
+func (s *sqlite) seen(err error) error {
 	if err == nil {
 		return nil
 	}
-	var failure *sqlite.Error
+	var failure *driver.Error
 	if !errors.As(err, &failure) {
 		return err
 	}
@@ -53,28 +45,28 @@ func (d *DB) seen(err error) error {
 	case sqlite3.SQLITE_FULL:
 		return errFull.Because(err)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY:
-		d.stop(err)
+		s.db.stop(err)
 		return ErrStopped.Because(err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM:
-		return problem.New(problem.Overloaded, "The server is too busy to do this now. Nothing was changed. Try again in a moment.").Because(err)
+		return busy(err)
 	default:
 		return err
 	}
 }
 
 // commitFailed decides what a failed commit means. A full disk rolls back; anything else leaves the outcome unknown.
-func (d *DB) commitFailed(err error) error {
-	var failure *sqlite.Error
+func (s *sqlite) commitFailed(err error) error {
+	var failure *driver.Error
 	if errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_FULL {
 		// The failed COMMIT may leave the transaction open on the connection.
-		_, _ = d.write.ExecContext(context.Background(), "ROLLBACK")
+		_, _ = s.writer.ExecContext(context.Background(), "ROLLBACK")
 		return errFull.Because(err)
 	}
-	for _, s := range d.subscribers {
-		s.Drop()
+	for _, subscriber := range s.db.subscribers {
+		subscriber.Drop(Epoch{})
 	}
 	cause := fmt.Errorf("commit: %w: %w", ErrUnknown, err)
-	d.stop(cause)
+	s.db.stop(cause)
 	return ErrStopped.Because(cause)
 }
 
@@ -83,7 +75,7 @@ func (d *DB) stop(cause error) {
 	d.stopped.Do(func() {
 		d.broken.Store(&cause)
 		for _, s := range d.subscribers {
-			s.Drop()
+			s.Drop(Epoch{}) // no fill is of that epoch
 		}
 		if d.fatal != nil {
 			// In a goroutine: the caller may hold what an orderly end waits for.

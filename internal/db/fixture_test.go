@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,12 +58,21 @@ func write(t *testing.T, d *db.DB, statements ...string) {
 func try(ctx context.Context, d *db.DB, statements ...string) error {
 	return d.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, statement := range statements {
-			if _, err := tx.ExecContext(ctx, statement); err != nil {
+			if _, err := tx.ExecContext(ctx, spell(d, statement)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// spell writes a statement as the engine wants it.
+func spell(d *db.DB, statement string) string {
+	bytes := `x'00'`
+	if d.Engine() == "postgres" {
+		bytes = `'\x00'`
+	}
+	return strings.ReplaceAll(statement, "$bytes", bytes)
 }
 
 func epochOf(t *testing.T, d *db.DB) (epoch int64) {
@@ -85,7 +95,7 @@ func number(t *testing.T, q db.Queryer, query string) (n int64) {
 var house = []string{
 	`INSERT INTO users (id, email, email_key, name, password_hash, created_at) VALUES ('usr_1', 'a@example.com', 'a@example.com', 'A', 'h', 1)`,
 	`INSERT INTO users (id, email, email_key, name, password_hash, created_at) VALUES ('usr_2', 'b@example.com', 'b@example.com', 'B', 'h', 1)`,
-	`INSERT INTO sessions (id, user_id, lookup_id, digest, kind, created_at, authenticated_at, expires_at, created_from, client) VALUES ('ses_1', 'usr_1', 'l', x'00', 'cookie', 1, 1, 2, '', '')`,
+	`INSERT INTO sessions (id, user_id, lookup_id, digest, kind, created_at, authenticated_at, expires_at, created_from, client) VALUES ('ses_1', 'usr_1', 'l', $bytes, 'cookie', 1, 1, 2, '', '')`,
 	`INSERT INTO organizations (id, slug, name, plan, created_at) VALUES ('org_1', 'acme', 'Acme', 'free', 1)`,
 	`INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ('org_1', 'usr_1', 'owner', 1)`,
 	`INSERT INTO projects (organization_id, id, key, name, name_key, description, status, visibility, created_by, created_via, created_at, updated_at, version) VALUES ('org_1', 'prj_1', 'P', 'P', 'p', '', 'active', 'private', 'usr_1', 'ses_1', 1, 1, 1)`,
@@ -95,7 +105,7 @@ var house = []string{
 	`INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, created_at, updated_at) VALUES ('org_1', 'cmt_1', 'prj_1', 'tsk_1', 'usr_1', 'b', 'ses_1', 1, 1)`,
 	`INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via) VALUES ('org_1', 'tok_1', 'usr_1', 'personal', 'T', 't', 1, 1, 'carnet_pat_', 'l', 1, '', 'ses_1')`,
 	`INSERT INTO token_projects (organization_id, token_id, project_id) VALUES ('org_1', 'tok_1', 'prj_1')`,
-	`INSERT INTO credentials (lookup_id, digest, organization_id, token_id, created_at) VALUES ('l', x'00', 'org_1', 'tok_1', 1)`,
+	`INSERT INTO credentials (lookup_id, digest, organization_id, token_id, created_at) VALUES ('l', $bytes, 'org_1', 'tok_1', 1)`,
 	`INSERT INTO token_use (organization_id, token_id, last_used_at, address, client) VALUES ('org_1', 'tok_1', 1, '', '')`,
 	`INSERT INTO token_use_days (organization_id, token_id, day, calls) VALUES ('org_1', 'tok_1', '2026-01-01', 1)`,
 	`INSERT INTO session_use (session_id, last_used_at, address, client) VALUES ('ses_1', 1, '', '')`,
@@ -109,19 +119,19 @@ type listener struct {
 	drops  int
 }
 
-func (l *listener) Apply(epoch int64, changes []db.Change) {
+func (l *listener) Apply(epoch db.Epoch, changes []db.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.heard == nil {
 		l.heard = map[db.Change]int64{}
 	}
-	l.epochs = append(l.epochs, epoch)
+	l.epochs = append(l.epochs, epoch.Value)
 	for _, c := range changes {
-		l.heard[c] = epoch
+		l.heard[c] = epoch.Value
 	}
 }
 
-func (l *listener) Drop() {
+func (l *listener) Drop(db.Epoch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drops++
@@ -131,6 +141,13 @@ func (l *listener) at(c db.Change) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.heard[c]
+}
+
+// told returns the epochs that the subscriber was told of.
+func (l *listener) told() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.epochs)
 }
 
 func (l *listener) dropped() int {

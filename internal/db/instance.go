@@ -12,12 +12,12 @@ import (
 // after. It authenticates things that the server hands out and takes back, such as page cursors.
 func (d *DB) InstanceKey(ctx context.Context, name string) ([]byte, error) {
 	var key []byte
-	err := d.read.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = $1`, name).Scan(&key)
+	err := d.Read().QueryRowContext(ctx, `SELECT value FROM instance WHERE name = $1`, name).Scan(&key)
 	if err == nil {
 		return key, nil
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("read the instance key %s: %w", name, d.seen(err))
+		return nil, fmt.Errorf("read the instance key %s: %w", name, d.engine.seen(err))
 	}
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails

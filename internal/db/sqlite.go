@@ -12,10 +12,13 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
+
+	"carnet/internal/request"
 )
 
 // FileName is the name of the embedded store in the data folder.
@@ -30,57 +33,163 @@ const checkpointEvery = 200
 // ErrInUse is wrapped by the error of [Open] when another process holds the data folder.
 var ErrInUse = errors.New("the data folder is in use by another Carnet process")
 
-// Open opens the embedded store in options.Dir, made new if there is none, and brings its schema up to date. It
-// refuses, with an error that says what to do, a folder that another process holds, that belongs to another user or
-// that cannot be written, and a file that is no intact store of this version or an earlier one.
-func Open(ctx context.Context, options Options) (*DB, error) {
-	if err := prepareFolder(options.Dir); err != nil {
+// sqlite is the store inside the process.
+type sqlite struct {
+	db     *DB
+	lock   *os.File
+	reader *sql.DB
+	writer *sql.DB // one connection: SQLite has one writer
+
+	turn   chan struct{} // the right to write; holding it guards what follows, and the order in which subscribers hear
+	epoch  Epoch
+	writes int
+
+	checkpoints chan struct{}
+	done        chan struct{}
+	background  sync.WaitGroup
+	closing     sync.Once
+}
+
+// openSQLite opens the embedded store in the data folder. It refuses a folder that another process holds, that belongs
+// to another user or that cannot be written, and a file that is no intact store of this version or an earlier one.
+func openSQLite(ctx context.Context, d *DB) (*sqlite, error) {
+	if err := prepareFolder(d.dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockFolder(options.Dir)
+	lock, err := lockFolder(d.dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{
-		dir: options.Dir, lock: lock, log: options.Log, fatal: options.Fatal,
-		turn: make(chan struct{}, 1), checkpoints: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	if err := d.open(ctx); err != nil {
-		_ = d.Close()
+	s := &sqlite{db: d, lock: lock, turn: make(chan struct{}, 1), checkpoints: make(chan struct{}, 1), done: make(chan struct{})}
+	if err := s.open(ctx); err != nil {
+		_ = s.close()
 		return nil, err
 	}
-	d.background.Go(d.checkpointer)
-	return d, nil
+	s.background.Go(s.checkpointer)
+	return s, nil
 }
 
-func (d *DB) open(ctx context.Context) (err error) {
-	path := filepath.Join(d.dir, FileName)
+func (s *sqlite) open(ctx context.Context) (err error) {
+	path := filepath.Join(s.db.dir, FileName)
 	if err := prepareFile(path); err != nil {
 		return err
 	}
-	if d.write, err = sql.Open("sqlite", dsn(path, "immediate", 8<<20)); err != nil {
+	if s.writer, err = sql.Open("sqlite", dsn(path, "immediate", 8<<20)); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	d.write.SetMaxOpenConns(1)
-	if d.read, err = sql.Open("sqlite", dsn(path, "deferred", 4<<20)+"&_pragma=query_only(1)"); err != nil {
+	s.writer.SetMaxOpenConns(1)
+	if s.reader, err = sql.Open("sqlite", dsn(path, "deferred", 4<<20)+"&_pragma=query_only(1)"); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	d.read.SetMaxOpenConns(readers())
-	d.read.SetMaxIdleConns(readers())
-	if err := checkEngine(ctx, d.write, path); err != nil {
+	s.reader.SetMaxOpenConns(readers())
+	s.reader.SetMaxIdleConns(readers())
+	if err := checkEngine(ctx, s.writer, path); err != nil {
 		return err
 	}
-	if err := d.migrate(ctx, path); err != nil {
+	if err := s.migrate(ctx, path); err != nil {
 		return err
 	}
 	// A program that wrote past Write may have left its move of the epoch open: close it before the first use.
-	if _, err := d.write.ExecContext(ctx, `UPDATE epoch SET moved = 0 WHERE moved = 1`); err != nil {
+	if _, err := s.writer.ExecContext(ctx, `UPDATE epoch SET moved = 0 WHERE moved = 1`); err != nil {
 		return fmt.Errorf("prepare %s: %w", path, err)
 	}
-	if err := d.write.QueryRowContext(ctx, `SELECT value FROM epoch WHERE id = 1`).Scan(&d.epoch); err != nil {
+	if err := s.writer.QueryRowContext(ctx, `SELECT value, mark FROM epoch WHERE id = 1`).Scan(&s.epoch.Value, &s.epoch.Mark); err != nil {
 		return fmt.Errorf("read the epoch of %s: %w", path, err)
 	}
 	return nil
+}
+
+func (*sqlite) name() string                { return "sqlite" }
+func (s *sqlite) read() Queryer             { return s.reader }
+func (s *sqlite) lookups() Queryer          { return s.reader }
+func (*sqlite) prepares() bool              { return true }
+func (*sqlite) patience() time.Duration     { return 0 }
+func (*sqlite) fresh(context.Context) error { return nil }
+
+func (*sqlite) hold(context.Context, *sql.Tx, []string) error { return nil }
+
+func (s *sqlite) subscribe(subscriber Subscriber) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	s.db.subscribers = append(s.db.subscribers, subscriber)
+	subscriber.Apply(s.epoch, nil)
+}
+
+func (s *sqlite) write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the turn to write: %w", ctx.Err())
+	}
+	defer func() { <-s.turn }()
+	if err := s.db.Err(); err != nil {
+		return err
+	}
+	// Whoever took authority from the caller before had this turn, and told the caches before they let go of it.
+	asker := request.From(ctx)
+	if asker.Standing != nil && asker.Standing.Overtaken() {
+		return ErrOvertaken
+	}
+	ctx = context.WithoutCancel(ctx)
+
+	tx, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin a write: %w", s.seen(err))
+	}
+	// After a commit this does nothing. Without it a panic in fn would keep the only connection for ever.
+	defer func() { _ = tx.Rollback() }()
+	if err := fn(ctx, tx); err != nil {
+		return s.seen(err)
+	}
+	moved, epoch, changes, err := moved(ctx, tx)
+	if err != nil {
+		return s.seen(err)
+	}
+	if err := tx.Commit(); err != nil {
+		return s.commitFailed(err)
+	}
+	if moved {
+		s.epoch = epoch
+		for _, subscriber := range s.db.subscribers {
+			subscriber.Apply(epoch, changes)
+		}
+	}
+	s.afterWrite()
+	// What the request did itself does not overtake it.
+	asker.Standing = nil
+	return nil
+}
+
+// moved closes the transaction's move of the epoch, if it made one, and returns what it invalidates.
+func moved(ctx context.Context, tx *sql.Tx) (moved bool, epoch Epoch, changes []Change, err error) {
+	err = tx.QueryRowContext(ctx, `UPDATE epoch SET moved = 0 WHERE moved = 1 RETURNING value, mark`).Scan(&epoch.Value, &epoch.Mark)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, epoch, nil, nil
+	}
+	if err != nil {
+		return false, epoch, nil, fmt.Errorf("close the epoch: %w", err)
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT kind, key FROM changes WHERE epoch = $1`, epoch.Value)
+	if err != nil {
+		return false, epoch, nil, fmt.Errorf("read the changes: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var c Change
+		if err := rows.Scan(&c.Kind, &c.Key); err != nil {
+			return false, epoch, nil, fmt.Errorf("read the changes: %w", err)
+		}
+		changes = append(changes, c)
+	}
+	return true, epoch, changes, rows.Err()
+}
+
+func (s *sqlite) ready(ctx context.Context) error {
+	if err := s.db.Err(); err != nil {
+		return err
+	}
+	var one int
+	return s.seen(s.reader.QueryRowContext(ctx, `SELECT 1 FROM epoch`).Scan(&one))
 }
 
 // readers is how many connections read at the same time: more than cores serve nobody, and each has its own cache.
@@ -235,62 +344,59 @@ func lockFolder(dir string) (*os.File, error) {
 }
 
 // afterWrite asks for a checkpoint now and then. The caller holds the turn.
-func (d *DB) afterWrite() {
-	d.writes++
-	if d.writes%checkpointEvery == 0 {
+func (s *sqlite) afterWrite() {
+	s.writes++
+	if s.writes%checkpointEvery == 0 {
 		select {
-		case d.checkpoints <- struct{}{}:
+		case s.checkpoints <- struct{}{}:
 		default:
 		}
 	}
 }
 
 // checkpointer carries the write-ahead log over into the file, outside anybody's request. It owns its goroutine until
-// Close. A failed sync stops the store like any other.
-func (d *DB) checkpointer() {
+// close. A failed sync stops the store like any other.
+func (s *sqlite) checkpointer() {
 	for {
 		select {
-		case <-d.done:
+		case <-s.done:
 			return
-		case <-d.checkpoints:
+		case <-s.checkpoints:
 		}
-		if err := d.checkpoint("PASSIVE"); err != nil {
-			d.log.Error("checkpoint failed", "error", err)
+		if err := s.checkpoint("PASSIVE"); err != nil {
+			s.db.log.Error("checkpoint failed", "error", err)
 		}
 	}
 }
 
-func (d *DB) checkpoint(mode string) error {
+func (s *sqlite) checkpoint(mode string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	d.turn <- struct{}{}
-	defer func() { <-d.turn }()
-	if err := d.Err(); err != nil {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if err := s.db.Err(); err != nil {
 		return err
 	}
 	var busy, logged, moved int
-	err := d.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &logged, &moved)
-	return d.seen(err)
+	err := s.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &logged, &moved)
+	return s.seen(err)
 }
 
-// Close ends the background work, carries the log over and closes the store. It is safe to call twice.
-func (d *DB) Close() error {
+// close ends the background work, carries the log over and closes the store.
+func (s *sqlite) close() error {
 	var err error
-	d.closing.Do(func() {
-		close(d.done)
-		d.background.Wait()
-		if d.write != nil && d.Err() == nil && d.epoch > 0 {
-			err = d.checkpoint("TRUNCATE")
+	s.closing.Do(func() {
+		close(s.done)
+		s.background.Wait()
+		if s.writer != nil && s.db.Err() == nil && s.epoch.Value > 0 {
+			err = s.checkpoint("TRUNCATE")
 		}
-		for _, pool := range []*sql.DB{d.read, d.write} {
+		for _, pool := range []*sql.DB{s.reader, s.writer} {
 			if pool != nil {
 				err = errors.Join(err, pool.Close())
 			}
 		}
-		err = errors.Join(err, d.lock.Close())
+		err = errors.Join(err, s.lock.Close())
 	})
 	return err
 }
-
-// Dir returns the data folder.
-func (d *DB) Dir() string { return d.dir }

@@ -17,80 +17,85 @@ import (
 
 func TestWriteIsAllOrNothing(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	err := d.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, house[0]); err != nil {
-			return err
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		err := d.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			if _, err := tx.ExecContext(ctx, house[0]); err != nil {
+				return err
+			}
+			return errUndo
+		})
+		if !errors.Is(err, errUndo) || number(t, d.Read(), `SELECT count(*) FROM users`) != 0 {
+			t.Errorf("something of a failed write is there, error %v", err)
 		}
-		return errUndo
 	})
-	if !errors.Is(err, errUndo) || number(t, d.Read(), `SELECT count(*) FROM users`) != 0 {
-		t.Errorf("something of a failed write is there, error %v", err)
-	}
 }
 
 func TestWriterThatPanicsDoesNotKeepTheStore(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	func() {
-		defer func() { _ = recover() }()
-		_ = d.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-			_, _ = tx.ExecContext(ctx, house[0])
-			panic("a mistake in a feature")
-		})
-	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := try(ctx, d, house[1]); err != nil {
-		t.Fatalf("the next writer: %v", err)
-	}
-	if number(t, d.Read(), `SELECT count(*) FROM users`) != 1 {
-		t.Error("what the panicking writer did is there")
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		func() {
+			defer func() { _ = recover() }()
+			_ = d.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				_, _ = tx.ExecContext(ctx, house[0])
+				panic("a mistake in a feature")
+			})
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := try(ctx, d, house[1]); err != nil {
+			t.Fatalf("the next writer: %v", err)
+		}
+		if number(t, d.Read(), `SELECT count(*) FROM users`) != 1 {
+			t.Error("what the panicking writer did is there")
+		}
+	})
 }
 
 func TestCallerWhoHangsUpDoesNotUndoAWrite(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	err := d.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		cancel()
-		_, err := tx.ExecContext(ctx, house[0])
-		return err
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := d.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			cancel()
+			_, err := tx.ExecContext(ctx, house[0])
+			return err
+		})
+		if err != nil || number(t, d.Read(), `SELECT count(*) FROM users`) != 1 {
+			t.Errorf("the write was lost: %v", err)
+		}
 	})
-	if err != nil || number(t, d.Read(), `SELECT count(*) FROM users`) != 1 {
-		t.Errorf("the write was lost: %v", err)
-	}
 }
 
 func TestWaitingForTheTurnEndsWithTheCaller(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	inside, leave := make(chan struct{}), make(chan struct{})
-	var holder sync.WaitGroup
-	holder.Go(func() {
-		_ = d.Write(t.Context(), func(context.Context, *sql.Tx) error {
-			close(inside)
-			<-leave
-			return nil
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		inside, leave := make(chan struct{}), make(chan struct{})
+		var holder sync.WaitGroup
+		holder.Go(func() {
+			_ = d.Write(t.Context(), func(context.Context, *sql.Tx) error {
+				close(inside)
+				<-leave
+				return nil
+			})
 		})
+		<-inside
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := try(ctx, d, house[0]); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who hung up got %v", err)
+		}
+		close(leave)
+		holder.Wait()
 	})
-	<-inside
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := try(ctx, d, house[0]); !errors.Is(err, context.Canceled) {
-		t.Errorf("a caller who hung up got %v", err)
-	}
-	close(leave)
-	holder.Wait()
 }
 
 func TestReadsCannotWrite(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	if _, err := d.Read().ExecContext(t.Context(), house[0]); err == nil {
-		t.Error("the pool for reads wrote")
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		if _, err := d.Read().ExecContext(t.Context(), house[0]); err == nil {
+			t.Error("the pool for reads wrote")
+		}
+	})
 }
 
 // errNoRoom is how SQLite says that a disk is full; a limit on the file's pages makes it say so.
@@ -185,18 +190,19 @@ func TestInstanceKeyIsMadeOnceAndKept(t *testing.T) {
 
 func TestCleaningDeletesOldChangesInBatches(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	old, recent := db.Micros(now.Add(-25*time.Hour)), db.Micros(now.Add(-23*time.Hour))
-	write(t, d,
-		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1203) INSERT INTO changes SELECT -i, 'token', 'old', %d FROM n`, old),
-		fmt.Sprintf(`INSERT INTO changes VALUES (-5000, 'token', 'recent', %d)`, recent))
-	if err := d.Clean(t.Context(), now); err != nil {
-		t.Fatal(err)
-	}
-	if n := number(t, d.Read(), `SELECT count(*) FROM changes`); n != 1 {
-		t.Errorf("%d changes are left", n)
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		old, recent := db.Micros(now.Add(-25*time.Hour)), db.Micros(now.Add(-23*time.Hour))
+		write(t, d,
+			fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1203) INSERT INTO changes (epoch, kind, key, at) SELECT -i, 'token', 'old', %d FROM n`, old),
+			fmt.Sprintf(`INSERT INTO changes (epoch, kind, key, at) VALUES (-5000, 'token', 'recent', %d)`, recent))
+		if err := d.Clean(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, d.Read(), `SELECT count(*) FROM changes WHERE epoch < 0`); n != 1 {
+			t.Errorf("%d changes are left", n)
+		}
+	})
 }
 
 func TestTimesKeepTheirMicroseconds(t *testing.T) {

@@ -26,22 +26,22 @@ func (h *House) Doors(f Front) (*server.Server, *server.Metrics, error) {
 	who := server.NewIdentifier(h.Verify, https)
 	mux := http.NewServeMux()
 	rest := api.New(api.Config{
-		Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Identify: who.Identify, Log: h.log, Version: f.Version,
+		Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Identify: who.Identify, Log: h.log, Version: f.Version, Explain: h.DB.Explain,
 		CookieName: who.CookieName(), Secure: https,
 	})
 	rest.Register(mux)
 	pages, err := web.New(web.Config{
 		Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Identify: who.Identify, Log: h.log,
-		CookieName: who.CookieName(), HTTPS: https, PublicURL: f.PublicURL.String(), OpenAPI: rest.Document, Now: time.Now,
+		Explain: h.DB.Explain, CookieName: who.CookieName(), HTTPS: https, PublicURL: f.PublicURL.String(), OpenAPI: rest.Document, Now: time.Now,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the pages: %w", err)
 	}
 	pages.Register(mux)
-	server.RegisterHealth(mux, h.DB.Ready)
-	metrics := server.NewMetrics(h.Verify.Stats())
+	metrics := server.NewMetrics(h.Verify.Stats(), h.DB, h.Tokens.RevocationSeconds)
 	front, err := server.New(server.Config{
-		Mux: mux, PublicURL: f.PublicURL, TrustedProxies: f.TrustedProxies, Log: h.log, AccessLog: f.AccessLog, Observe: metrics.Observe,
+		Mux: mux, PublicURL: f.PublicURL, TrustedProxies: f.TrustedProxies, Log: h.log, AccessLog: f.AccessLog,
+		Ready: h.DB.Ready, Observe: metrics.Observe,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the server: %w", err)

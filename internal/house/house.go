@@ -38,13 +38,15 @@ type House struct {
 
 // Plan says how to build a house.
 type Plan struct {
-	Data      string // the data folder
-	PublicURL string // where browsers reach the server
-	SMTPURL   string // where mail goes; empty: into files in the data folder
-	Log       *slog.Logger
-	Fatal     func(error) // called when the store failed; see [db.Options]
-	Limits    Limits
-	CacheSize int // credentials that verification keeps; 0: its default
+	Data        string // the data folder
+	Database    string // URL of a PostgreSQL database; empty: the store inside the data folder
+	Connections int    // the most to that database; 0: its default
+	PublicURL   string // where browsers reach the server
+	SMTPURL     string // where mail goes; empty: into files in the data folder
+	Log         *slog.Logger
+	Fatal       func(error) // called when the store failed; see [db.Options]
+	Limits      Limits
+	CacheSize   int // credentials that verification keeps; 0: its default
 }
 
 // Limits are the operator's to change. Zero means the contract's default.
@@ -55,7 +57,7 @@ type Limits struct {
 
 // Build opens the store and wires the rooms. The caller closes the house.
 func Build(ctx context.Context, p Plan) (*House, error) {
-	store, err := db.Open(ctx, db.Options{Dir: p.Data, Log: p.Log, Fatal: p.Fatal})
+	store, err := db.Open(ctx, db.Options{Dir: p.Data, URL: p.Database, Connections: p.Connections, Log: p.Log, Fatal: p.Fatal})
 	if err != nil {
 		return nil, err
 	}

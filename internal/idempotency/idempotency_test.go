@@ -92,86 +92,94 @@ func TestSameKeySameBodyIsDoneOnce(t *testing.T) {
 
 func TestKeysBelongToOneCallerAndOneTarget(t *testing.T) {
 	t.Parallel()
-	b := newBench(storetest.Open(t))
-	other := caller
-	other.CredentialID = "tok_2"
-	for _, do := range []func() (answer, bool, error){
-		func() (answer, bool, error) { return b.do(keyed("k", "POST /a", "body"), caller, "1", nil) },
-		func() (answer, bool, error) { return b.do(keyed("k", "POST /b", "body"), caller, "2", nil) },
-		func() (answer, bool, error) { return b.do(keyed("K", "POST /a", "body"), caller, "3", nil) },
-		func() (answer, bool, error) { return b.do(keyed("k", "POST /a", "body"), other, "4", nil) },
-		func() (answer, bool, error) { return b.do(keyed("", "POST /a", "body"), caller, "5", nil) },
-		func() (answer, bool, error) { return b.do(keyed("", "POST /a", "body"), caller, "6", nil) },
-		func() (answer, bool, error) {
-			return b.do(keyed("k", "POST /a", "body"), access.Caller{}, "7", nil)
-		},
-		func() (answer, bool, error) {
-			return b.do(keyed("k", "POST /a", "body"), access.Caller{}, "8", nil)
-		},
-	} {
-		if got, replayed, err := do(); err != nil || replayed {
-			t.Errorf("%s: %v, replayed %v", got.Text, err, replayed)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		b := newBench(d)
+		other := caller
+		other.CredentialID = "tok_2"
+		for _, do := range []func() (answer, bool, error){
+			func() (answer, bool, error) { return b.do(keyed("k", "POST /a", "body"), caller, "1", nil) },
+			func() (answer, bool, error) { return b.do(keyed("k", "POST /b", "body"), caller, "2", nil) },
+			func() (answer, bool, error) { return b.do(keyed("K", "POST /a", "body"), caller, "3", nil) },
+			func() (answer, bool, error) { return b.do(keyed("k", "POST /a", "body"), other, "4", nil) },
+			func() (answer, bool, error) { return b.do(keyed("", "POST /a", "body"), caller, "5", nil) },
+			func() (answer, bool, error) { return b.do(keyed("", "POST /a", "body"), caller, "6", nil) },
+			func() (answer, bool, error) {
+				return b.do(keyed("k", "POST /a", "body"), access.Caller{}, "7", nil)
+			},
+			func() (answer, bool, error) {
+				return b.do(keyed("k", "POST /a", "body"), access.Caller{}, "8", nil)
+			},
+		} {
+			if got, replayed, err := do(); err != nil || replayed {
+				t.Errorf("%s: %v, replayed %v", got.Text, err, replayed)
+			}
 		}
-	}
-	if n := b.done(t); n != 8 {
-		t.Errorf("%d changes", n)
-	}
+		if n := b.done(t); n != 8 {
+			t.Errorf("%d changes", n)
+		}
+	})
 }
 
 func TestAnotherBodyUnderAKeyConflicts(t *testing.T) {
 	t.Parallel()
-	b := newBench(storetest.Open(t))
-	if _, _, err := b.do(keyed("k", "POST /a", "body"), caller, "first", nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := b.do(keyed("k", "POST /a", "other"), caller, "second", nil); !problem.Is(err, problem.IdempotencyConflict) {
-		t.Fatalf("got %v", err)
-	}
-	if n := b.done(t); n != 1 {
-		t.Errorf("%d changes", n)
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		b := newBench(d)
+		if _, _, err := b.do(keyed("k", "POST /a", "body"), caller, "first", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.do(keyed("k", "POST /a", "other"), caller, "second", nil); !problem.Is(err, problem.IdempotencyConflict) {
+			t.Fatalf("got %v", err)
+		}
+		if n := b.done(t); n != 1 {
+			t.Errorf("%d changes", n)
+		}
+	})
 }
 
 func TestKeyIsFreeAgainAfterADay(t *testing.T) {
 	t.Parallel()
-	b := newBench(storetest.Open(t))
-	for range 2 {
-		if _, replayed, err := b.do(keyed("k", "POST /a", b.clock.String()), caller, "", nil); err != nil || replayed {
-			t.Fatalf("%v, replayed %v", err, replayed)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		b := newBench(d)
+		for range 2 {
+			if _, replayed, err := b.do(keyed("k", "POST /a", b.clock.String()), caller, "", nil); err != nil || replayed {
+				t.Fatalf("%v, replayed %v", err, replayed)
+			}
+			b.clock = b.clock.Add(idempotency.Retention)
 		}
-		b.clock = b.clock.Add(idempotency.Retention)
-	}
-	if n := b.done(t); n != 2 {
-		t.Errorf("%d changes", n)
-	}
+		if n := b.done(t); n != 2 {
+			t.Errorf("%d changes", n)
+		}
+	})
 }
 
 func TestAuthorizationIsDecidedAnewAndItsRefusalIsNotKept(t *testing.T) {
 	t.Parallel()
-	b := newBench(storetest.Open(t))
-	ctx := keyed("k", "POST /a", "body")
-	do := func(verdict error) (replayed bool, err error) {
-		_, replayed, err = idempotency.Do(ctx, b.Store, caller,
-			func(context.Context, *sql.Tx) error { return verdict },
-			func(ctx context.Context, tx *sql.Tx) (int, error) { return 7, count(ctx, tx) })
-		return replayed, err
-	}
-	refusal := problem.New(problem.RoleInsufficient, "no")
-	if _, err := do(refusal); !errors.Is(err, refusal) {
-		t.Fatalf("refused: got %v", err)
-	}
-	if replayed, err := do(nil); err != nil || replayed {
-		t.Fatalf("allowed: %v, replayed %v", err, replayed)
-	}
-	if _, err := do(problem.Absent()); !problem.Is(err, problem.NotFound) {
-		t.Fatalf("authority lost: got %v", err)
-	}
-	if replayed, err := do(nil); err != nil || !replayed {
-		t.Fatalf("authority back: %v, replayed %v", err, replayed)
-	}
-	if n := b.done(t); n != 1 {
-		t.Errorf("%d changes", n)
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		b := newBench(d)
+		ctx := keyed("k", "POST /a", "body")
+		do := func(verdict error) (replayed bool, err error) {
+			_, replayed, err = idempotency.Do(ctx, b.Store, caller,
+				func(context.Context, *sql.Tx) error { return verdict },
+				func(ctx context.Context, tx *sql.Tx) (int, error) { return 7, count(ctx, tx) })
+			return replayed, err
+		}
+		refusal := problem.New(problem.RoleInsufficient, "no")
+		if _, err := do(refusal); !errors.Is(err, refusal) {
+			t.Fatalf("refused: got %v", err)
+		}
+		if replayed, err := do(nil); err != nil || replayed {
+			t.Fatalf("allowed: %v, replayed %v", err, replayed)
+		}
+		if _, err := do(problem.Absent()); !problem.Is(err, problem.NotFound) {
+			t.Fatalf("authority lost: got %v", err)
+		}
+		if replayed, err := do(nil); err != nil || !replayed {
+			t.Fatalf("authority back: %v, replayed %v", err, replayed)
+		}
+		if n := b.done(t); n != 1 {
+			t.Errorf("%d changes", n)
+		}
+	})
 }
 
 func TestRefusalsOfTheRequestItselfAreKeptAndUndone(t *testing.T) {
@@ -211,22 +219,24 @@ func TestRefusalsOfTheRequestItselfAreKeptAndUndone(t *testing.T) {
 
 func TestKeysAreCheckedAfterAuthorization(t *testing.T) {
 	t.Parallel()
-	b := newBench(storetest.Open(t))
-	for key, good := range map[string]bool{
-		"a": true, strings.Repeat("k", 255): true, " ~": true,
-		strings.Repeat("k", 256): false, "é": false, "a\x00": false, "a\n": false, "\x7f": false,
-	} {
-		_, _, err := b.do(keyed(key, "POST /a", "body"), caller, "", nil)
-		if good != (err == nil) || !good && !(problem.Is(err, problem.ValidationFailed) && strings.Contains(err.Error(), "header.Idempotency-Key")) {
-			t.Errorf("key of %d bytes: got %v", len(key), err)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		b := newBench(d)
+		for key, good := range map[string]bool{
+			"a": true, strings.Repeat("k", 255): true, " ~": true,
+			strings.Repeat("k", 256): false, "é": false, "a\x00": false, "a\n": false, "\x7f": false,
+		} {
+			_, _, err := b.do(keyed(key, "POST /a", "body"), caller, "", nil)
+			if good != (err == nil) || !good && !(problem.Is(err, problem.ValidationFailed) && strings.Contains(err.Error(), "header.Idempotency-Key")) {
+				t.Errorf("key of %d bytes: got %v", len(key), err)
+			}
+			_, _, err = idempotency.Do(keyed(key, "POST /a", "body"), b.Store, caller,
+				func(context.Context, *sql.Tx) error { return problem.Absent() },
+				func(context.Context, *sql.Tx) (int, error) { return 0, nil })
+			if !problem.Is(err, problem.NotFound) {
+				t.Errorf("a bad key was reported before the refusal: %v", err)
+			}
 		}
-		_, _, err = idempotency.Do(keyed(key, "POST /a", "body"), b.Store, caller,
-			func(context.Context, *sql.Tx) error { return problem.Absent() },
-			func(context.Context, *sql.Tx) (int, error) { return 0, nil })
-		if !problem.Is(err, problem.NotFound) {
-			t.Errorf("a bad key was reported before the refusal: %v", err)
-		}
-	}
+	})
 }
 
 func TestManyAtOnceAreDoneOnce(t *testing.T) {
@@ -272,18 +282,20 @@ func TestManyAtOnceAreDoneOnce(t *testing.T) {
 
 func TestCleanDeletesWhatIsOld(t *testing.T) {
 	t.Parallel()
-	b := newBench(storetest.Open(t))
-	for i := range 3 {
-		if _, _, err := b.do(keyed(fmt.Sprint(i), "POST /a", "body"), caller, "", nil); err != nil {
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		b := newBench(d)
+		for i := range 3 {
+			if _, _, err := b.do(keyed(fmt.Sprint(i), "POST /a", "body"), caller, "", nil); err != nil {
+				t.Fatal(err)
+			}
+			b.clock = b.clock.Add(12 * time.Hour)
+		}
+		if err := b.Clean(t.Context(), b.clock); err != nil {
 			t.Fatal(err)
 		}
-		b.clock = b.clock.Add(12 * time.Hour)
-	}
-	if err := b.Clean(t.Context(), b.clock); err != nil {
-		t.Fatal(err)
-	}
-	var left string
-	if err := b.db.Read().QueryRowContext(t.Context(), `SELECT group_concat(key) FROM idempotency_keys`).Scan(&left); err != nil || left != "2" {
-		t.Fatalf("left: %q, %v", left, err)
-	}
+		var left string
+		if err := b.db.Read().QueryRowContext(t.Context(), `SELECT string_agg(key, ',') FROM idempotency_keys`).Scan(&left); err != nil || left != "2" {
+			t.Fatalf("left: %q, %v", left, err)
+		}
+	})
 }

@@ -29,6 +29,9 @@ func (s *Service) Create(ctx context.Context, caller access.Caller, input NewOrg
 	}
 	var created Organization
 	err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.DB.Hold(ctx, tx, "founder:"+caller.UserID); err != nil {
+			return err
+		}
 		if err := mayFound(ctx, tx, caller); err != nil {
 			return err
 		}

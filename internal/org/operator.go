@@ -115,6 +115,13 @@ func (o Operators) SuspendUser(ctx context.Context, email string) error {
 		if err != nil {
 			return err
 		}
+		owned, err := rows.New(tx).OwnedSlugs(ctx, user.ID)
+		if err != nil {
+			return fmt.Errorf("look for organizations that the user owns: %w", err)
+		}
+		if err := o.s.hold(ctx, tx, owned...); err != nil {
+			return err
+		}
 		slugs, err := o.s.LastOwnerOf(ctx, tx, user.ID)
 		if err != nil {
 			return err
@@ -149,6 +156,9 @@ func (s *Service) LastOwnerOf(ctx context.Context, tx *sql.Tx, userID string) ([
 
 func (s *Service) operate(ctx context.Context, slug string, fn func(context.Context, *sql.Tx, rows.Organization) error) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.hold(ctx, tx, slug); err != nil {
+			return err
+		}
 		o, err := rows.New(tx).OrganizationBySlug(ctx, slug)
 		if errors.Is(err, sql.ErrNoRows) {
 			return problem.New(problem.NotFound, "There is no organization with that slug.")

@@ -161,6 +161,9 @@ func (s *Service) change(ctx context.Context, caller access.Caller, slug string,
 		return err
 	}
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.hold(ctx, tx, slug); err != nil {
+			return err
+		}
 		if err := live(ctx, tx, caller); err != nil {
 			return err
 		}
@@ -180,6 +183,16 @@ func (s *Service) change(ctx context.Context, caller access.Caller, slug string,
 		}
 		return fn(ctx, tx, acting)
 	})
+}
+
+// hold keeps others from changing the same organizations until the transaction ends: what it finds, such as another
+// owner, is still there when it commits.
+func (s *Service) hold(ctx context.Context, tx *sql.Tx, slugs ...string) error {
+	keys := make([]string, len(slugs))
+	for i, slug := range slugs {
+		keys[i] = "organization:" + slug
+	}
+	return s.DB.Hold(ctx, tx, keys...)
 }
 
 // live refuses a session that ended between its verification and this transaction.

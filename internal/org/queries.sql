@@ -50,6 +50,10 @@ DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2;
 SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id
 WHERE m.organization_id = $1 AND m.user_id <> $2 AND m.role = 'owner' AND u.suspended_at IS NULL;
 
+-- name: OwnedSlugs :many
+SELECT o.slug FROM memberships m JOIN organizations o ON o.id = m.organization_id
+WHERE m.user_id = $1 AND m.role = 'owner' ORDER BY o.slug;
+
 -- name: LastOwnerOf :many
 -- The organizations that the user owns and nobody else who can act does.
 SELECT o.slug FROM memberships m JOIN organizations o ON o.id = m.organization_id

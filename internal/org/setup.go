@@ -40,11 +40,14 @@ type Accounts interface {
 // false when there is a user already.
 func (s *Service) SetupLink(ctx context.Context) (link string, ok bool, err error) {
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.DB.Hold(ctx, tx, setupPurpose); err != nil {
+			return err
+		}
 		users, err := rows.New(tx).Users(ctx)
 		if err != nil {
 			return fmt.Errorf("count the users: %w", err)
 		}
-		if users > 0 {
+		if link, ok = "", false; users > 0 {
 			return nil
 		}
 		code, err := s.Accounts.IssueCode(ctx, tx, setupPurpose, "", SetupLife)
@@ -94,6 +97,9 @@ func (s *Service) SetUp(ctx context.Context, input Setup) (userID string, err er
 		return "", err
 	}
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.DB.Hold(ctx, tx, setupPurpose); err != nil {
+			return err
+		}
 		if _, err := s.Accounts.ConsumeCode(ctx, tx, setupPurpose, input.Code); err != nil {
 			return err
 		}

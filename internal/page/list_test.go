@@ -153,38 +153,39 @@ func TestPagesNeitherSkipNorRepeat(t *testing.T) {
 
 func TestWhatAListDoesNotHaveIsRefused(t *testing.T) {
 	t.Parallel()
-	d := storetest.Open(t)
-	cursors := page.New([]byte("k"))
-	insert(t, d, user{id: "usr_1", name: "a"}, user{id: "usr_2", name: "b"})
-	first, err := list(d, cursors, page.Request{Limit: 1})
-	if err != nil || first.NextCursor == "" {
-		t.Fatalf("got %+v, %v", first, err)
-	}
-	for name, c := range map[string]struct {
-		request  page.Request
-		code     problem.Code
-		location string
-	}{
-		"limit too small":          {page.Request{Limit: -1}, problem.ValidationFailed, "query.limit"},
-		"limit too large":          {page.Request{Limit: 201}, problem.ValidationFailed, "query.limit"},
-		"unknown sort":             {page.Request{Sort: "email"}, problem.ValidationFailed, "query.sort"},
-		"two directions":           {page.Request{Sort: "--name"}, problem.ValidationFailed, "query.sort"},
-		"injected sort":            {page.Request{Sort: "name; DROP TABLE users"}, problem.ValidationFailed, "query.sort"},
-		"cursor of another sort":   {page.Request{Cursor: first.NextCursor, Sort: "verified"}, problem.CursorInvalid, ""},
-		"cursor of other way":      {page.Request{Cursor: first.NextCursor, Sort: "-name"}, problem.CursorInvalid, ""},
-		"not a cursor":             {page.Request{Cursor: "x"}, problem.CursorInvalid, ""},
-		"position of another form": {page.Request{Cursor: cursors.Seal("users"+page.Filter("sort", "name"), "x")}, problem.CursorInvalid, ""},
-	} {
-		_, err := list(d, cursors, c.request)
-		if problem.CodeOf(err) != c.code {
-			t.Errorf("%s: got %v", name, err)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		cursors := page.New([]byte("k"))
+		insert(t, d, user{id: "usr_1", name: "a"}, user{id: "usr_2", name: "b"})
+		first, err := list(d, cursors, page.Request{Limit: 1})
+		if err != nil || first.NextCursor == "" {
+			t.Fatalf("got %+v, %v", first, err)
 		}
-		if c.location != "" && !strings.Contains(fmt.Sprint(err), c.location) {
-			t.Errorf("%s: %v does not name %s", name, err, c.location)
+		for name, c := range map[string]struct {
+			request  page.Request
+			code     problem.Code
+			location string
+		}{
+			"limit too small":          {page.Request{Limit: -1}, problem.ValidationFailed, "query.limit"},
+			"limit too large":          {page.Request{Limit: 201}, problem.ValidationFailed, "query.limit"},
+			"unknown sort":             {page.Request{Sort: "email"}, problem.ValidationFailed, "query.sort"},
+			"two directions":           {page.Request{Sort: "--name"}, problem.ValidationFailed, "query.sort"},
+			"injected sort":            {page.Request{Sort: "name; DROP TABLE users"}, problem.ValidationFailed, "query.sort"},
+			"cursor of another sort":   {page.Request{Cursor: first.NextCursor, Sort: "verified"}, problem.CursorInvalid, ""},
+			"cursor of other way":      {page.Request{Cursor: first.NextCursor, Sort: "-name"}, problem.CursorInvalid, ""},
+			"not a cursor":             {page.Request{Cursor: "x"}, problem.CursorInvalid, ""},
+			"position of another form": {page.Request{Cursor: cursors.Seal("users"+page.Filter("sort", "name"), "x")}, problem.CursorInvalid, ""},
+		} {
+			_, err := list(d, cursors, c.request)
+			if problem.CodeOf(err) != c.code {
+				t.Errorf("%s: got %v", name, err)
+			}
+			if c.location != "" && !strings.Contains(fmt.Sprint(err), c.location) {
+				t.Errorf("%s: %v does not name %s", name, err, c.location)
+			}
 		}
-	}
-	// The default's name and no name are the same list.
-	if _, err := list(d, cursors, page.Request{Cursor: first.NextCursor, Sort: "name"}); err != nil {
-		t.Errorf("the default order by its name: %v", err)
-	}
+		// The default's name and no name are the same list.
+		if _, err := list(d, cursors, page.Request{Cursor: first.NextCursor, Sort: "name"}); err != nil {
+			t.Errorf("the default order by its name: %v", err)
+		}
+	})
 }

@@ -18,15 +18,23 @@ type Info struct {
 	// UserID and Credential say who was identified: a user's id, and the prefix of the token or session. Empty before.
 	UserID, Credential string
 
-	// Overtaken reports whether what the sender may do has changed since they were identified; nil when nobody was. A
-	// write asks once nothing else can write any more. It becomes nil with the request's own first write.
-	Overtaken func() bool
+	// Standing says whether what the sender may do has changed since they were identified; nil when nobody was. A write
+	// asks once nothing else can write any more. It becomes nil with the request's own first write.
+	Standing Standing
 
 	// IdempotencyKey is the sender's Idempotency-Key, empty when it sent none. Target is what it is bound to besides
 	// the caller: method and path. Fingerprint is a digest of the body that came with it.
 	IdempotencyKey string
 	Target         string
 	Fingerprint    [32]byte
+}
+
+// Standing is what the authority of an identified sender rests on.
+type Standing interface {
+	// Overtaken reports whether any of it has changed, or may have, since the sender was identified.
+	Overtaken() bool
+	// Subjects names all of it, each as kind:id.
+	Subjects() []string
 }
 
 type contextKey struct{}

@@ -10,15 +10,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"carnet/internal/db"
 	"carnet/internal/verify"
 )
 
 // readyTimeout bounds how long a load balancer waits for the truth.
 const readyTimeout = 250 * time.Millisecond
 
-// RegisterHealth adds /healthz, which says that the process answers, and /readyz, which says whether it can serve:
+// registerHealth adds /healthz, which says that the process answers, and /readyz, which says whether it can serve:
 // whether ready returns nil.
-func RegisterHealth(mux *http.ServeMux, ready func(context.Context) error) {
+func registerHealth(mux *http.ServeMux, ready func(context.Context) error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
@@ -45,8 +46,8 @@ type Metrics struct {
 	took     *prometheus.HistogramVec
 }
 
-// NewMetrics returns the metrics of a process that verifies with the given counters.
-func NewMetrics(stats *verify.Stats) *Metrics {
+// NewMetrics returns the metrics of a process that verifies with the given counters over the store, and of others.
+func NewMetrics(stats *verify.Stats, store *db.DB, others ...prometheus.Collector) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -66,6 +67,19 @@ func NewMetrics(stats *verify.Stats) *Metrics {
 		counter("carnet_verify_fills_discarded_total", "Grants read but not kept, because a change overtook them.", stats.Discarded.Load),
 		counter("carnet_verify_cache_drops_total", "Times that the whole cache was forgotten on a doubt.", stats.Drops.Load),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(others...)
+	s := store.Stats()
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	m.registry.MustRegister(s.ReadSeconds,
+		counter("carnet_epoch_waits_total", "Requests that waited to know whether the cache is exact.", s.Waits.Load),
+		counter("carnet_epoch_read_failures_total", "Reads of the epoch that did not come back in time.", s.Failures.Load),
+		counter("carnet_epoch_drops_total", "Times that a gap or another history made the node forget everything.", s.Drops.Load),
+		counter("carnet_write_retries_total", "Writes that were begun again, after a conflict or a lost connection.", s.Retries.Load),
+		gauge("carnet_epoch", "The epoch that the node last saw.", func() float64 { return float64(s.Epoch()) }),
+		gauge("carnet_epoch_age_seconds", "How long ago the node last knew its cache to be exact.", func() float64 { return s.Age().Seconds() }),
+		gauge("carnet_clock_skew_seconds", "By how much the node's clock is off the database's at least.", func() float64 { return s.Skew().Seconds() }))
 	return m
 }
 

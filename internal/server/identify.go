@@ -48,7 +48,7 @@ func (i *Identifier) Identify(r *http.Request) (*verify.Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	info.UserID, info.Credential, info.Overtaken = grant.Caller.UserID, grant.Prefix, grant.Overtaken
+	info.UserID, info.Credential, info.Standing = grant.Caller.UserID, grant.Prefix, grant
 	return grant, nil
 }
 

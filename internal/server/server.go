@@ -14,6 +14,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"carnet/internal/id"
@@ -46,6 +47,8 @@ type Config struct {
 	Log            *slog.Logger
 	// AccessLog turns a line for each request on.
 	AccessLog bool
+	// Ready returns nil while the process can serve; /readyz asks it.
+	Ready func(context.Context) error
 	// Observe, if not nil, is told of every answer.
 	Observe func(route string, status int, took time.Duration)
 }
@@ -53,8 +56,9 @@ type Config struct {
 // Server is the front door. It implements http.Handler.
 type Server struct {
 	Config
-	handler http.Handler
-	https   bool
+	handler  http.Handler
+	https    bool
+	draining atomic.Bool
 }
 
 // New returns the server.
@@ -68,6 +72,14 @@ func New(c Config) (*Server, error) {
 		problem.Write(w, request.From(r.Context()).ID, problem.New(problem.CrossOrigin, "A page of another site sent this request. Send it from this server's own pages or from a program."))
 	}))
 	s.handler = guard.Handler(http.HandlerFunc(s.route))
+	if c.Ready != nil {
+		registerHealth(c.Mux, func(ctx context.Context) error {
+			if s.draining.Load() {
+				return errDraining
+			}
+			return c.Ready(ctx)
+		})
+	}
 	return s, nil
 }
 
@@ -80,8 +92,12 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-// Serve answers requests on the listener until ctx ends, then lets those under way finish for up to grace.
-func (s *Server) Serve(ctx context.Context, listener net.Listener, grace time.Duration) error {
+var errDraining = errors.New("asked to stop")
+
+// Serve answers requests on the listener until ctx ends. Then it says that it is not ready, and goes on for as long as
+// notice says, asking with each answer that the connection be closed: whoever balances load turns elsewhere meanwhile.
+// At the end it lets requests under way finish for up to grace.
+func (s *Server) Serve(ctx context.Context, listener net.Listener, notice, grace time.Duration) error {
 	server := s.HTTPServer()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
@@ -89,6 +105,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, grace time.Du
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(notice):
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -110,6 +132,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.protect(h)
 	answer := &answer{ResponseWriter: w}
 	defer func() { s.finish(recover(), answer, r, info, began) }()
+	if s.draining.Load() {
+		h.Set("Connection", "close")
+	}
 	if len(r.TransferEncoding) > 0 {
 		// It may have had a Content-Length too, which net/http drops without a word. Whoever stands in front and went by that
 		// one is of another mind about where the next request begins, so there is none (RFC 9112 section 6.1).

@@ -34,6 +34,9 @@ func (s *Service) Change(ctx context.Context, caller access.Caller, tokenID stri
 	}
 	changed, _, err := idempotency.Do(ctx, s.Idempotency, caller,
 		func(ctx context.Context, tx *sql.Tx) error {
+			if err := s.DB.Hold(ctx, tx, tokenID); err != nil {
+				return err
+			}
 			if err := s.stillSignedIn(ctx, tx, caller); err != nil {
 				return err
 			}

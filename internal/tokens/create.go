@@ -64,6 +64,10 @@ func (s *Service) Create(ctx context.Context, caller access.Caller, draft Draft)
 	var value *token.Value
 	created, _, err := idempotency.Do(ctx, s.Idempotency, caller,
 		func(ctx context.Context, tx *sql.Tx) error {
+			value = nil // of a former try
+			if err := s.DB.Hold(ctx, tx, "creation:"+caller.UserID); err != nil {
+				return err
+			}
 			if err := s.stillSignedIn(ctx, tx, caller); err != nil {
 				return err
 			}

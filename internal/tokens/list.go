@@ -132,7 +132,7 @@ func (s *Service) stateCondition(states []string, args *db.Args) (string, error)
 	now := args.Add(db.Micros(s.Now()))
 	state := "CASE WHEN t.revoked_at IS NOT NULL THEN 'revoked'" +
 		" WHEN t.expires_at IS NOT NULL AND t.expires_at <= " + now + " THEN 'expired'" +
-		" WHEN m.role IS NULL OR u.suspended_at IS NOT NULL THEN 'inert'" +
+		" WHEN m.role IS NULL OR u.suspended_at IS NOT NULL OR t.resting_since IS NOT NULL THEN 'inert'" +
 		" WHEN t.paused_at IS NOT NULL THEN 'paused' ELSE 'live' END"
 	for _, name := range states {
 		switch State(name) {

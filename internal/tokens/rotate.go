@@ -37,6 +37,10 @@ func (s *Service) Rotate(ctx context.Context, caller access.Caller, tokenID stri
 	var value *token.Value
 	rotated, _, err := idempotency.Do(ctx, s.Idempotency, caller,
 		func(ctx context.Context, tx *sql.Tx) error {
+			value = nil // of a former try
+			if err := s.DB.Hold(ctx, tx, tokenID); err != nil {
+				return err
+			}
 			if err := s.stillSignedIn(ctx, tx, caller); err != nil {
 				return err
 			}
@@ -126,6 +130,9 @@ func (s *Service) Revoke(ctx context.Context, caller access.Caller, tokenID stri
 	began := s.Now()
 	revoked, _, err := idempotency.Do(ctx, s.Idempotency, caller,
 		func(ctx context.Context, tx *sql.Tx) error {
+			if err := s.DB.Hold(ctx, tx, tokenID); err != nil {
+				return err
+			}
 			if err := s.stillSignedIn(ctx, tx, caller); err != nil {
 				return err
 			}
@@ -137,6 +144,7 @@ func (s *Service) Revoke(ctx context.Context, caller access.Caller, tokenID stri
 		return Receipt{}, fmt.Errorf("revoke a token: %w", err)
 	}
 	took := s.Now().Sub(began)
+	s.RevocationSeconds.Observe(took.Seconds())
 	return Receipt{Token: revoked, RevokedAt: *revoked.RevokedAt, TookMS: float64(took.Microseconds()) / 1000}, nil
 }
 

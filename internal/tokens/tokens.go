@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"carnet/access"
 	"carnet/internal/audit"
 	"carnet/internal/db"
@@ -56,14 +58,21 @@ type Config struct {
 }
 
 // Service is the room's one door.
-type Service struct{ Config }
+type Service struct {
+	Config
+	// RevocationSeconds has how long each revocation took, from the request's arrival until it held everywhere.
+	RevocationSeconds prometheus.Histogram
+}
 
 // New returns the service.
 func New(c Config) *Service {
 	if c.CreationsPerHour == 0 {
 		c.CreationsPerHour = 600
 	}
-	return &Service{c}
+	return &Service{Config: c, RevocationSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "carnet_revocation_seconds", Help: "Time from a request to revoke a token until the revocation held everywhere.",
+		Buckets: []float64{.001, .0025, .005, .01, .02, .05, .1, .25, .5, 1, 2.5},
+	})}
 }
 
 // State says whether a token works, and if not why. Where several hold, the first of this order shows: revoked,
@@ -75,7 +84,7 @@ const (
 	Live    State = "live"
 	Expired State = "expired"
 	Revoked State = "revoked"
-	Inert   State = "inert"  // its user has no role in the organization now, or is suspended
+	Inert   State = "inert"  // its user has no role in the organization now, or is suspended; or the store was restored and nobody trusts it yet
 	Paused  State = "paused" // an agent that was halted without being revoked
 )
 
@@ -119,7 +128,7 @@ func (t Token) OrganizationName() string { return t.organizationName }
 // tokenColumns and tokenTables read a token with everything that its state depends on, as it is now.
 const (
 	tokenColumns = `t.organization_id, t.id, t.purpose, t.name, t.scopes, t.restricted, t.kind_prefix, t.lookup_id, t.created_at,
-		t.created_from, t.expires_at, t.revoked_at, t.revoked_by, t.paused_at, t.client_name, t.client_host,
+		t.created_from, t.expires_at, t.revoked_at, t.revoked_by, t.paused_at, t.resting_since, t.client_name, t.client_host,
 		o.slug, o.name, m.role, u.suspended_at, l.last_used_at, l.address, l.client`
 	tokenTables = ` FROM tokens t
 		JOIN organizations o ON o.id = t.organization_id
@@ -134,10 +143,10 @@ func (s *Service) scan(row scanner) (Token, error) {
 	var t Token
 	var purpose, prefix, lookup, clientName, clientHost, revokedBy string
 	var scopes, restricted, created int64
-	var expires, revoked, paused, suspended, used sql.NullInt64
+	var expires, revoked, paused, resting, suspended, used sql.NullInt64
 	var role, address, client sql.NullString
 	err := row.Scan(&t.organizationID, &t.ID, &purpose, &t.Name, &scopes, &restricted, &prefix, &lookup, &created,
-		&t.CreatedFrom, &expires, &revoked, &revokedBy, &paused, &clientName, &clientHost,
+		&t.CreatedFrom, &expires, &revoked, &revokedBy, &paused, &resting, &clientName, &clientHost,
 		&t.Organization, &t.organizationName, &role, &suspended, &used, &address, &client)
 	if err != nil {
 		return Token{}, err
@@ -157,7 +166,7 @@ func (s *Service) scan(row scanner) (Token, error) {
 		t.Client = &Client{Name: clientName, Host: clientHost}
 	}
 	s.lastUse(&t, used, address.String, client.String)
-	t.State = stateOf(t, paused.Valid, suspended.Valid, s.Now())
+	t.State = stateOf(t, paused.Valid, resting.Valid || suspended.Valid, s.Now())
 	return t, nil
 }
 
@@ -172,13 +181,13 @@ func (s *Service) lastUse(t *Token, at sql.NullInt64, address, client string) {
 	}
 }
 
-func stateOf(t Token, paused, suspended bool, now time.Time) State {
+func stateOf(t Token, paused, resting bool, now time.Time) State {
 	switch {
 	case t.RevokedAt != nil:
 		return Revoked
 	case t.ExpiresAt != nil && !now.Before(*t.ExpiresAt):
 		return Expired
-	case t.Role == nil || suspended:
+	case t.Role == nil || resting:
 		return Inert
 	case paused:
 		return Paused

@@ -22,11 +22,11 @@ func (s *Service) FlushUses(ctx context.Context, everything bool) error {
 	now := s.Now()
 	return errors.Join(
 		s.Uses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
-			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeUses(ctx, rows.New(db.Repeating(tx)), uses) })
+			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeUses(ctx, rows.New(s.DB.Repeating(tx)), uses) })
 		}),
 		s.LateUses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
 			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-				return writeLateUses(ctx, rows.New(db.Repeating(tx)), uses)
+				return writeLateUses(ctx, rows.New(s.DB.Repeating(tx)), uses)
 			})
 		}))
 }

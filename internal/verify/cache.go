@@ -15,7 +15,7 @@ type cache struct {
 	stats  *Stats
 
 	mu    sync.Mutex // guards what follows, and that no fill slips in between a look at epoch and a store
-	epoch int64
+	epoch db.Epoch
 	index map[db.Change]*dependents
 }
 
@@ -36,7 +36,7 @@ func (c *cache) get(k key) (*Grant, bool) {
 
 // put keeps a grant that was read in a snapshot of the given epoch, unless the cache has moved past it: what the grant
 // says may then be what a change just undid.
-func (c *cache) put(k key, g *Grant, epoch int64) {
+func (c *cache) put(k key, g *Grant, epoch db.Epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if epoch != c.epoch {
@@ -59,8 +59,15 @@ func (c *cache) put(k key, g *Grant, epoch int64) {
 	c.grants.Set(k, g)
 }
 
+// now returns the epoch up to which the cache has heard.
+func (c *cache) now() db.Epoch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epoch
+}
+
 // Apply forgets what the changes touch. The store calls it before the writer returns.
-func (c *cache) Apply(epoch int64, changes []db.Change) {
+func (c *cache) Apply(epoch db.Epoch, changes []db.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch = epoch
@@ -75,9 +82,10 @@ func (c *cache) Apply(epoch int64, changes []db.Change) {
 
 // Drop forgets everything. The grants are marked dead one by one rather than by clearing the cache, whose clearing may
 // overtake a store that is under way.
-func (c *cache) Drop() {
+func (c *cache) Drop(epoch db.Epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.epoch = epoch
 	c.stats.Drops.Add(1)
 	for _, d := range c.index {
 		for k, g := range d.all() {

@@ -29,8 +29,13 @@ type fixture struct {
 
 func newFixture(tb testing.TB) *fixture {
 	tb.Helper()
+	return fixtureOn(tb, storetest.Open(tb))
+}
+
+func fixtureOn(tb testing.TB, d *db.DB) *fixture {
+	tb.Helper()
 	f := &fixture{
-		db: storetest.Open(tb), organization: id.New(id.Organization), user: id.New(id.User), project: id.New(id.Project),
+		db: d, organization: id.New(id.Organization), user: id.New(id.User), project: id.New(id.Project),
 		uses: lastuse.New(), late: lastuse.New(),
 	}
 	f.verify = verify.New(verify.Config{DB: f.db, Now: f.now, TokenUses: f.uses, SessionUses: lastuse.New(), LateUses: f.late})

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"carnet/access"
@@ -17,73 +18,73 @@ import (
 
 // read looks the value up in the store and keeps what it finds.
 func (s *Service) read(ctx context.Context, k key, digest token.Digest) (*Grant, error) {
-	// A read takes less time than it takes to watch over a caller who may hang up.
-	ctx = context.WithoutCancel(ctx)
-	prepared, err := s.prepared(ctx)
+	if s.patience == 0 {
+		// A read takes less time than it takes to watch over a caller who may hang up.
+		ctx = context.WithoutCancel(ctx)
+	}
+	known := s.cache.now()
+	q, err := s.prepared(ctx)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	var g *Grant
-	var epoch int64
-	err = s.db.Snapshot(ctx, func(tx *sql.Tx, at int64) (err error) {
-		epoch = at
-		q := prepared.WithTx(tx)
-		if k.session {
-			g, err = s.readSession(ctx, q, k, digest)
-		} else {
-			g, err = s.readToken(ctx, q, k, digest)
-		}
-		return err
-	})
+	var at db.Epoch
+	if k.session {
+		g, at, err = s.readSession(ctx, q, k, digest)
+	} else {
+		g, at, err = s.readToken(ctx, q, k, digest)
+	}
 	switch {
 	case errors.Is(err, errInvalid):
 		return nil, errInvalid
 	case err != nil:
-		return nil, unavailable(err)
+		return nil, unavailable(s.db.Explain(err))
+	case at.Value < known.Value:
+		// It was read after the cache had heard of a later epoch, so it is not from where writers write.
+		return nil, unavailable(errBehind)
 	}
 	if s.beforePut != nil {
 		s.beforePut()
 	}
-	s.cache.put(k, g, epoch)
+	s.cache.put(k, g, at)
 	return g, nil
 }
 
-// prepared returns the room's queries, which every connection parses once: parsing takes longer than answering. They
-// are prepared outside of any transaction, because preparing needs a connection, too.
+var errBehind = errors.New("the store answered with a state older than one that was known before")
+
+// prepared returns the room's queries. Where the engine can, every connection parses them once: parsing takes longer
+// than answering.
 func (s *Service) prepared(ctx context.Context) (*rows.Queries, error) {
 	s.preparing.Lock()
 	defer s.preparing.Unlock()
-	if s.queries == nil {
-		q, err := rows.Prepare(ctx, s.db.Read())
-		if err != nil {
-			return nil, fmt.Errorf("prepare the queries: %w", err)
-		}
-		s.queries = q
+	if s.queries != nil {
+		return s.queries, nil
 	}
-	return s.queries, nil
+	lookups, prepares := s.db.Lookups()
+	if !prepares {
+		s.queries = rows.New(lookups)
+		return s.queries, nil
+	}
+	q, err := rows.Prepare(ctx, lookups)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the queries: %w", err)
+	}
+	s.queries = q
+	return q, nil
 }
 
-// readToken finds the credential first and compares it before anything else is read, so that an unknown and a wrong
-// value cost the same.
-func (s *Service) readToken(ctx context.Context, q *rows.Queries, k key, digest token.Digest) (*Grant, error) {
-	credential, err := q.Credential(ctx, k.lookup.String())
-	if err := settle(err, digest, credential.Digest); err != nil {
-		return nil, err
-	}
-	row, err := q.TokenGrant(ctx, rows.TokenGrantParams{OrganizationID: credential.OrganizationID, ID: credential.TokenID})
-	if err != nil {
-		return nil, fmt.Errorf("read token %s: %w", credential.TokenID, err)
+func (s *Service) readToken(ctx context.Context, q *rows.Queries, k key, digest token.Digest) (*Grant, db.Epoch, error) {
+	row, err := q.TokenGrant(ctx, rows.TokenGrantParams{LookupID: k.lookup.String(), Digest: digest[:]})
+	at := db.Epoch{Value: row.Epoch, Mark: row.Mark}
+	if err := settle(err, digest, row.Digest); err != nil {
+		return nil, at, err
 	}
 	g := &Grant{Caller: tokenCaller(row), Prefix: row.KindPrefix + k.lookup.String(), digest: digest}
 	if row.Restricted != 0 {
-		ids, err := q.TokenProjects(ctx, rows.TokenProjectsParams{OrganizationID: row.OrganizationID, TokenID: row.ID})
-		if err != nil {
-			return nil, fmt.Errorf("read the projects of token %s: %w", row.ID, err)
-		}
-		g.Caller.Projects = access.Only(ids...)
+		g.Caller.Projects = access.Only(strings.FieldsFunc(row.Projects, func(r rune) bool { return r == ',' })...)
 	}
 	g.Scopes = g.Caller.Scopes.String()
-	g.judgeToken(row, credential)
+	g.judgeToken(row)
 	use := lastuse.Key{Organization: row.OrganizationID, ID: row.ID}
 	g.use = s.uses.tokens.Entry(use)
 	if g.validUntil != 0 {
@@ -95,7 +96,7 @@ func (s *Service) readToken(ctx context.Context, q *rows.Queries, k key, digest 
 		{Kind: db.UserChanged, Key: row.UserID},
 		{Kind: db.OrganizationChanged, Key: row.OrganizationID},
 	}
-	return g, nil
+	return g, at, nil
 }
 
 func tokenCaller(row rows.TokenGrantRow) access.Caller {
@@ -110,9 +111,9 @@ func tokenCaller(row rows.TokenGrantRow) access.Caller {
 }
 
 // judgeToken works out how the token would be refused. State: revoked before expired before inert before paused.
-func (g *Grant) judgeToken(row rows.TokenGrantRow, credential rows.CredentialRow) {
-	if credential.ValidUntil.Valid {
-		g.validUntil = credential.ValidUntil.Int64
+func (g *Grant) judgeToken(row rows.TokenGrantRow) {
+	if row.ValidUntil.Valid {
+		g.validUntil = row.ValidUntil.Int64
 	}
 	if row.ExpiresAt.Valid {
 		g.expiresAt = row.ExpiresAt.Int64
@@ -126,15 +127,25 @@ func (g *Grant) judgeToken(row rows.TokenGrantRow, credential rows.CredentialRow
 		g.resting = problem.New(problem.TokenInert, "The token rests: its user's account is suspended. It works again when the account is restored.")
 	case g.Caller.Role == access.NoRole:
 		g.resting = problem.New(problem.TokenInert, "The token rests: its user has no role in the organization now. It works again when they have one.")
+	case row.RestingSince.Valid:
+		g.resting = problem.New(problem.TokenInert, "The token rests: the server was restored from a backup that may not know of its revocation. It works again when an operator says so.")
 	case row.PausedAt.Valid:
 		g.resting = problem.New(problem.TokenPaused, "The token is paused. Its owner or an organization admin can resume it.")
 	}
 }
 
-func (s *Service) readSession(ctx context.Context, q *rows.Queries, k key, digest token.Digest) (*Grant, error) {
-	row, err := q.SessionGrant(ctx, k.lookup.String())
+func (s *Service) readSession(ctx context.Context, q *rows.Queries, k key, digest token.Digest) (*Grant, db.Epoch, error) {
+	found, err := q.SessionGrant(ctx, rows.SessionGrantParams{LookupID: k.lookup.String(), Digest: digest[:]})
+	if len(found) == 0 {
+		found = make([]rows.SessionGrantRow, 1)
+		if err == nil {
+			err = sql.ErrNoRows
+		}
+	}
+	row := found[0]
+	at := db.Epoch{Value: row.Epoch, Mark: row.Mark}
 	if err := settle(err, digest, row.Digest); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	g := &Grant{
 		Caller: access.Caller{
@@ -149,19 +160,18 @@ func (s *Service) readSession(ctx context.Context, q *rows.Queries, k key, diges
 		g.ended = problem.New(problem.SessionEnded, "The session was ended. Sign in again.")
 	}
 	g.subjects = []db.Change{{Kind: db.SessionChanged, Key: row.ID}, {Kind: db.UserChanged, Key: row.UserID}}
-	memberships, err := q.Memberships(ctx, row.UserID)
-	if err != nil {
-		return nil, fmt.Errorf("read the memberships of %s: %w", row.UserID, err)
-	}
-	for _, m := range memberships {
-		role, _ := access.ParseRole(m.Role)
-		plan, _ := access.ParsePlan(m.Plan)
+	for _, m := range found {
+		if !m.OrganizationID.Valid {
+			continue
+		}
+		role, _ := access.ParseRole(m.Role.String)
+		plan, _ := access.ParsePlan(m.Plan.String)
 		g.Caller.Memberships = append(g.Caller.Memberships, access.Membership{
-			Organization: m.OrganizationID, Slug: m.Slug, Name: m.Name, Plan: plan, Role: role,
+			Organization: m.OrganizationID.String, Slug: m.Slug.String, Name: m.Name.String, Plan: plan, Role: role,
 		})
-		g.subjects = append(g.subjects, db.Change{Kind: db.OrganizationChanged, Key: m.OrganizationID})
+		g.subjects = append(g.subjects, db.Change{Kind: db.OrganizationChanged, Key: m.OrganizationID.String})
 	}
-	return g, nil
+	return g, at, nil
 }
 
 // settle compares the stored digest with the presented one. Nothing stored is compared with nothing, at the same cost.

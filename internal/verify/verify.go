@@ -49,8 +49,10 @@ type Service struct {
 	db    *db.DB
 	now   func() time.Time
 	cache *cache
-	uses  struct{ tokens, sessions, late *lastuse.Tracker }
-	stats Stats
+	// patience is how long to wait for a store that others write to, too; 0: it is ours alone.
+	patience time.Duration
+	uses     struct{ tokens, sessions, late *lastuse.Tracker }
+	stats    Stats
 
 	preparing sync.Mutex
 	queries   *rows.Queries
@@ -70,7 +72,7 @@ func New(c Config) *Service {
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCacheSize
 	}
-	s := &Service{db: c.DB, now: c.Now}
+	s := &Service{db: c.DB, now: c.Now, patience: c.DB.Patience()}
 	s.uses.tokens, s.uses.sessions, s.uses.late = c.TokenUses, c.SessionUses, c.LateUses
 	s.cache = newCache(c.CacheSize, &s.stats)
 	c.DB.Subscribe(s.cache)
@@ -106,6 +108,15 @@ type Grant struct {
 // Overtaken reports whether something that the grant depends on has changed, or may have, since it was read.
 func (g *Grant) Overtaken() bool { return g.dead.Load() }
 
+// Subjects implements [request.Standing].
+func (g *Grant) Subjects() []string {
+	names := make([]string, len(g.subjects))
+	for i, s := range g.subjects {
+		names[i] = string(s.Kind) + ":" + s.Key
+	}
+	return names
+}
+
 var (
 	errInvalid        = problem.New(problem.TokenInvalid, "The credential is not valid. Check that it was copied whole; if it was never valid here, create a new one.")
 	errSessionExpired = problem.New(problem.SessionEnded, "The session has expired. Sign in again.")
@@ -134,6 +145,19 @@ func (s *Service) Verify(ctx context.Context, text string, from lastuse.Origin) 
 	}
 	digest := token.DigestOf(text)
 	k := key{lookup: lookup, session: kind == token.Session}
+	if s.patience > 0 {
+		if _, err := token.Parse(text); err != nil {
+			return nil, errInvalid
+		}
+		// One budget for all that has to be asked. A client who hangs up saves nothing: others wait for the same answer.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.patience)
+		defer cancel()
+		// Whoever is about to believe the cache must know first what others did.
+		if err := s.db.Fresh(ctx); err != nil {
+			return nil, unavailable(err)
+		}
+	}
 	// A wrong secret under a cached lookup id takes the same way as an unknown one, so that their cost tells nothing.
 	if g, ok := s.cache.get(k); ok && digest.Equal(g.digest[:]) {
 		s.stats.Hits.Add(1)

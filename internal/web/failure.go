@@ -19,6 +19,7 @@ var errNoPage = problem.New(problem.NotFound, "There is no page at this address.
 
 // fail answers with what went wrong, in words for people, and a way on.
 func (v *visit) fail(err error) {
+	err = v.d.Explain(err)
 	code := problem.CodeOf(err)
 	if errors.Is(err, errSignIn) {
 		v.toSignIn()

@@ -40,6 +40,8 @@ type Config struct {
 	OpenAPI func() []byte
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Explain makes a refusal of what a store that cannot be reached makes of reads.
+	Explain func(error) error
 }
 
 // Door serves the pages.

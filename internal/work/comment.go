@@ -165,6 +165,9 @@ func (s *Service) UpdateComment(ctx context.Context, caller access.Caller, comme
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Comment, error) {
+			if err := s.DB.Hold(ctx, tx, commentID); err != nil {
+				return Comment{}, err
+			}
 			c, err := s.commentSeen(ctx, tx, caller, commentID, present)
 			if err != nil {
 				return Comment{}, err
@@ -203,6 +206,9 @@ func (s *Service) DeleteComment(ctx context.Context, caller access.Caller, comme
 	}
 	_, err := do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Comment, error) {
+			if err := s.DB.Hold(ctx, tx, commentID); err != nil {
+				return Comment{}, err
+			}
 			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
 			c, err := s.commentSeen(ctx, tx, caller, commentID, either)
 			if err != nil {

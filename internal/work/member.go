@@ -191,6 +191,9 @@ func (s *Service) RemoveProjectMember(ctx context.Context, caller access.Caller,
 // sharing authorizes changes of who is in a project.
 func (s *Service) sharing(caller access.Caller, projectID string) func(ctx context.Context, tx *sql.Tx) (Project, error) {
 	return func(ctx context.Context, tx *sql.Tx) (Project, error) {
+		if err := s.DB.Hold(ctx, tx, projectID); err != nil {
+			return Project{}, err
+		}
 		return s.projectFor(ctx, tx, caller, access.ProjectsShare, projectID, present)
 	}
 }

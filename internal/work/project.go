@@ -297,6 +297,9 @@ func (s *Service) UpdateProject(ctx context.Context, caller access.Caller, proje
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Project, error) {
+			if err := s.DB.Hold(ctx, tx, projectID); err != nil {
+				return Project{}, err
+			}
 			return s.projectFor(ctx, tx, caller, access.ProjectsWrite, projectID, present)
 		},
 		func(ctx context.Context, tx *sql.Tx, before Project) (Project, error) {
@@ -368,6 +371,9 @@ func (s *Service) DeleteProject(ctx context.Context, caller access.Caller, proje
 	}
 	_, err := do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Project, error) {
+			if err := s.DB.Hold(ctx, tx, projectID); err != nil {
+				return Project{}, err
+			}
 			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
 			return s.projectFor(ctx, tx, caller, access.ProjectsWrite, projectID, either)
 		},
@@ -395,6 +401,9 @@ func (s *Service) RestoreProject(ctx context.Context, caller access.Caller, proj
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Project, error) {
+			if err := s.DB.Hold(ctx, tx, projectID); err != nil {
+				return Project{}, err
+			}
 			// The recycle bin is listed for everybody who saw the project, so who may not restore it is told so.
 			p, err := s.projectSeen(ctx, tx, caller, projectID, either)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"carnet/access"
+	"carnet/internal/db"
 	"carnet/internal/id"
 	"carnet/internal/optional"
 	"carnet/internal/page"
@@ -216,73 +217,79 @@ func TestWhatIsOutsideLooksLikeWhatDoesNotExist(t *testing.T) {
 
 func TestWithoutARoleEveryListIsAbsent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	c := w.user(w.organization(), access.NoRole)
-	for _, c := range []access.Caller{c, token(c), {Kind: access.SessionCaller, UserID: c.UserID, Role: access.Owner}} {
-		_, err := w.ListTasks(ctx, c, work.TaskQuery{})
-		expect(t, "tasks", err, problem.NotFound)
-		_, err = w.CountTasks(ctx, c, work.TaskFilter{})
-		expect(t, "counts", err, problem.NotFound)
-		_, err = w.ListProjects(ctx, c, work.ProjectQuery{})
-		expect(t, "projects", err, problem.NotFound)
-		_, err = w.Members(ctx, c, work.MemberQuery{})
-		expect(t, "members", err, problem.NotFound)
-		_, err = w.CreateProject(ctx, c, newProject(access.Private))
-		expect(t, "create", err, problem.NotFound)
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		c := w.user(w.organization(), access.NoRole)
+		for _, c := range []access.Caller{c, token(c), {Kind: access.SessionCaller, UserID: c.UserID, Role: access.Owner}} {
+			_, err := w.ListTasks(ctx, c, work.TaskQuery{})
+			expect(t, "tasks", err, problem.NotFound)
+			_, err = w.CountTasks(ctx, c, work.TaskFilter{})
+			expect(t, "counts", err, problem.NotFound)
+			_, err = w.ListProjects(ctx, c, work.ProjectQuery{})
+			expect(t, "projects", err, problem.NotFound)
+			_, err = w.Members(ctx, c, work.MemberQuery{})
+			expect(t, "members", err, problem.NotFound)
+			_, err = w.CreateProject(ctx, c, newProject(access.Private))
+			expect(t, "create", err, problem.NotFound)
+		}
+	})
 }
 
 func TestOnlyAuthorsEditComments(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner, author, other := w.user(org, access.Owner), w.user(org, access.Guest), w.user(org, access.Guest)
-	p := w.project(owner, access.Private)
-	w.share(owner, p.ID, author, access.Contributor)
-	w.share(owner, p.ID, other, access.Contributor)
-	task := w.task(owner, p.ID, titled("t"))
-	c := w.comment(author, task.ID, "mine")
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner, author, other := w.user(org, access.Owner), w.user(org, access.Guest), w.user(org, access.Guest)
+		p := w.project(owner, access.Private)
+		w.share(owner, p.ID, author, access.Contributor)
+		w.share(owner, p.ID, other, access.Contributor)
+		task := w.task(owner, p.ID, titled("t"))
+		c := w.comment(author, task.ID, "mine")
 
-	for name, who := range map[string]access.Caller{"owner": owner, "contributor": other} {
-		_, err := w.UpdateComment(ctx, who, c.ID, said("theirs"))
-		expect(t, name+" edits", err, problem.RoleInsufficient)
-	}
-	expect(t, "contributor deletes", w.DeleteComment(ctx, other, c.ID), problem.RoleInsufficient)
-	w.pass(1)
-	got, err := w.UpdateComment(ctx, token(author, p.ID), c.ID, said("mine, mended"))
-	expect(t, "author edits", err, "")
-	if got.Body != "mine, mended" || !got.UpdatedAt.Equal(w.now().Truncate(1000)) {
-		t.Errorf("got %+v", got)
-	}
-	w.share(owner, p.ID, author, access.Viewer)
-	_, err = w.UpdateComment(ctx, author, c.ID, said("late"))
-	expect(t, "author who became a viewer edits", err, problem.RoleInsufficient)
-	expect(t, "author who became a viewer deletes", w.DeleteComment(ctx, author, c.ID), problem.RoleInsufficient)
-	w.share(owner, p.ID, author, access.Contributor)
-	expect(t, "author deletes", w.DeleteComment(ctx, author, c.ID), "")
-	expect(t, "author deletes again", w.DeleteComment(ctx, author, c.ID), problem.NotFound)
+		for name, who := range map[string]access.Caller{"owner": owner, "contributor": other} {
+			_, err := w.UpdateComment(ctx, who, c.ID, said("theirs"))
+			expect(t, name+" edits", err, problem.RoleInsufficient)
+		}
+		expect(t, "contributor deletes", w.DeleteComment(ctx, other, c.ID), problem.RoleInsufficient)
+		w.pass(1)
+		got, err := w.UpdateComment(ctx, token(author, p.ID), c.ID, said("mine, mended"))
+		expect(t, "author edits", err, "")
+		if got.Body != "mine, mended" || !got.UpdatedAt.Equal(w.now().Truncate(1000)) {
+			t.Errorf("got %+v", got)
+		}
+		w.share(owner, p.ID, author, access.Viewer)
+		_, err = w.UpdateComment(ctx, author, c.ID, said("late"))
+		expect(t, "author who became a viewer edits", err, problem.RoleInsufficient)
+		expect(t, "author who became a viewer deletes", w.DeleteComment(ctx, author, c.ID), problem.RoleInsufficient)
+		w.share(owner, p.ID, author, access.Contributor)
+		expect(t, "author deletes", w.DeleteComment(ctx, author, c.ID), "")
+		expect(t, "author deletes again", w.DeleteComment(ctx, author, c.ID), problem.NotFound)
+	})
 }
 
 func TestWhoCreatesProjects(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	for _, role := range access.Roles() {
-		want := problem.Code("")
-		if role == access.Guest {
-			want = problem.RoleInsufficient
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		for _, role := range access.Roles() {
+			want := problem.Code("")
+			if role == access.Guest {
+				want = problem.RoleInsufficient
+			}
+			user := w.user(org, role)
+			p, err := w.CreateProject(ctx, user, newProject(access.Private))
+			expect(t, role.String(), err, want)
+			if err == nil && w.resource(user, p.ID).Given != access.Lead {
+				t.Errorf("%s did not become the lead of what they created", role)
+			}
+			_, err = w.CreateProject(ctx, token(user), newProject(access.Private))
+			expect(t, role.String()+"'s token", err, want)
+			_, err = w.CreateProject(ctx, token(user, p.ID), newProject(access.Private))
+			expect(t, role.String()+"'s project-scoped token", err, problem.ProjectRestricted)
 		}
-		user := w.user(org, role)
-		p, err := w.CreateProject(ctx, user, newProject(access.Private))
-		expect(t, role.String(), err, want)
-		if err == nil && w.resource(user, p.ID).Given != access.Lead {
-			t.Errorf("%s did not become the lead of what they created", role)
-		}
-		_, err = w.CreateProject(ctx, token(user), newProject(access.Private))
-		expect(t, role.String()+"'s token", err, want)
-		_, err = w.CreateProject(ctx, token(user, p.ID), newProject(access.Private))
-		expect(t, role.String()+"'s project-scoped token", err, problem.ProjectRestricted)
-	}
+	})
 }
 
 func TestMembersAreThoseOfTheCallersProjects(t *testing.T) {
@@ -338,39 +345,41 @@ func TestMembersAreThoseOfTheCallersProjects(t *testing.T) {
 
 func TestSharingIsForMembersOfTheOrganization(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner, guest, foreigner := w.user(org, access.Owner), w.user(org, access.Guest), w.user(w.organization(), access.Owner)
-	p := w.project(owner, access.Private)
-	put := func(user, role string) error {
-		_, err := w.PutProjectMember(ctx, owner, p.ID, user, work.NewMember{Role: optional.Of(role)})
-		return err
-	}
-	foreign, unknown, malformed := put(foreigner.UserID, "lead"), put(id.New(id.User), "lead"), put("x", "lead")
-	expect(t, "foreigner", foreign, problem.ValidationFailed)
-	if foreign.Error() != unknown.Error() || foreign.Error() != malformed.Error() {
-		t.Errorf("the refusals tell who exists: %v, %v, %v", foreign, unknown, malformed)
-	}
-	expect(t, "unknown role", put(guest.UserID, "owner"), problem.ValidationFailed)
-	expect(t, "guest", put(guest.UserID, "viewer"), "")
-	if _, err := w.Project(ctx, guest, p.ID); err != nil {
-		t.Errorf("the guest does not see what was shared: %v", err)
-	}
-	m, err := w.ProjectMembers(ctx, owner, p.ID, work.MemberQuery{Request: page.Request{Sort: "created_at"}})
-	if err != nil || len(m.Items) != 2 {
-		t.Fatalf("got %+v, %v", m, err)
-	}
-	_, err = w.ProjectMembers(ctx, token(owner), p.ID, work.MemberQuery{})
-	expect(t, "a token", err, problem.SignInRequired)
-	expect(t, "remove a non-member", w.RemoveProjectMember(ctx, owner, p.ID, foreigner.UserID), problem.NotFound)
-	expect(t, "remove", w.RemoveProjectMember(ctx, owner, p.ID, guest.UserID), "")
-	_, err = w.Project(ctx, guest, p.ID)
-	expect(t, "after unsharing", err, problem.NotFound)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner, guest, foreigner := w.user(org, access.Owner), w.user(org, access.Guest), w.user(w.organization(), access.Owner)
+		p := w.project(owner, access.Private)
+		put := func(user, role string) error {
+			_, err := w.PutProjectMember(ctx, owner, p.ID, user, work.NewMember{Role: optional.Of(role)})
+			return err
+		}
+		foreign, unknown, malformed := put(foreigner.UserID, "lead"), put(id.New(id.User), "lead"), put("x", "lead")
+		expect(t, "foreigner", foreign, problem.ValidationFailed)
+		if foreign.Error() != unknown.Error() || foreign.Error() != malformed.Error() {
+			t.Errorf("the refusals tell who exists: %v, %v, %v", foreign, unknown, malformed)
+		}
+		expect(t, "unknown role", put(guest.UserID, "owner"), problem.ValidationFailed)
+		expect(t, "guest", put(guest.UserID, "viewer"), "")
+		if _, err := w.Project(ctx, guest, p.ID); err != nil {
+			t.Errorf("the guest does not see what was shared: %v", err)
+		}
+		m, err := w.ProjectMembers(ctx, owner, p.ID, work.MemberQuery{Request: page.Request{Sort: "created_at"}})
+		if err != nil || len(m.Items) != 2 {
+			t.Fatalf("got %+v, %v", m, err)
+		}
+		_, err = w.ProjectMembers(ctx, token(owner), p.ID, work.MemberQuery{})
+		expect(t, "a token", err, problem.SignInRequired)
+		expect(t, "remove a non-member", w.RemoveProjectMember(ctx, owner, p.ID, foreigner.UserID), problem.NotFound)
+		expect(t, "remove", w.RemoveProjectMember(ctx, owner, p.ID, guest.UserID), "")
+		_, err = w.Project(ctx, guest, p.ID)
+		expect(t, "after unsharing", err, problem.NotFound)
 
-	// Who leaves the organization leaves its projects.
-	expect(t, "guest", put(guest.UserID, "lead"), "")
-	w.exec(`DELETE FROM memberships WHERE user_id = $1`, guest.UserID)
-	w.exec(`INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ($1, $2, 'guest', 0)`, org, guest.UserID)
-	_, err = w.Project(ctx, guest, p.ID)
-	expect(t, "who left and came back", err, problem.NotFound)
+		// Who leaves the organization leaves its projects.
+		expect(t, "guest", put(guest.UserID, "lead"), "")
+		w.exec(`DELETE FROM memberships WHERE user_id = $1`, guest.UserID)
+		w.exec(`INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ($1, $2, 'guest', 0)`, org, guest.UserID)
+		_, err = w.Project(ctx, guest, p.ID)
+		expect(t, "who left and came back", err, problem.NotFound)
+	})
 }

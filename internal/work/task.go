@@ -279,6 +279,9 @@ func (s *Service) UpdateTask(ctx context.Context, caller access.Caller, taskID s
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Task, error) {
+			if err := s.DB.Hold(ctx, tx, taskID); err != nil {
+				return Task{}, err
+			}
 			return s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, present)
 		},
 		func(ctx context.Context, tx *sql.Tx, before Task) (Task, error) {
@@ -329,6 +332,9 @@ func (s *Service) DeleteTask(ctx context.Context, caller access.Caller, taskID s
 	}
 	_, err := do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Task, error) {
+			if err := s.DB.Hold(ctx, tx, taskID); err != nil {
+				return Task{}, err
+			}
 			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
 			return s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, either)
 		},
@@ -356,6 +362,9 @@ func (s *Service) RestoreTask(ctx context.Context, caller access.Caller, taskID 
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Task, error) {
+			if err := s.DB.Hold(ctx, tx, taskID); err != nil {
+				return Task{}, err
+			}
 			t, err := s.taskSeen(ctx, tx, caller, taskID, either)
 			if err != nil {
 				return Task{}, err

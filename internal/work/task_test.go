@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/db"
 	"carnet/internal/id"
 	"carnet/internal/optional"
 	"carnet/internal/page"
@@ -60,37 +61,39 @@ func TestNumbersHaveNoGapsHoweverManyCreateAtOnce(t *testing.T) {
 
 func TestDefaultsAndEveryField(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	owner := w.user(w.organization(), access.Owner)
-	p, err := w.CreateProject(ctx, owner, work.NewProject{ProjectFields: work.ProjectFields{Key: optional.Of("AB"), Name: optional.Of("  Größe  ")}})
-	if err != nil || p.Name != "Größe" || p.Status != work.Active || p.Visibility != "organization" || p.Version != 1 || p.CreatedBy != owner.UserID {
-		t.Fatalf("got %+v, %v", p, err)
-	}
-	plain := w.task(owner, p.ID, titled("t"))
-	if plain.Status != work.Todo || plain.Priority != work.Medium || plain.AssigneeID != nil || plain.DueOn != nil || plain.CreatedVia != owner.CredentialID {
-		t.Errorf("got %+v", plain)
-	}
-	full := w.task(token(owner, p.ID), p.ID, work.NewTask{TaskFields: work.TaskFields{
-		Title: optional.Of("t"), Description: optional.Of("a\r\nb"), Status: optional.Of("blocked"), Priority: optional.Of("critical"),
-		AssigneeID: optional.Of(owner.UserID), DueOn: optional.Of("2028-02-29"),
-	}})
-	read, err := w.Task(ctx, owner, full.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text(read) != text(full) {
-		t.Errorf("created %s, read %s", text(full), text(read))
-	}
-	cleared, err := w.UpdateTask(ctx, owner, full.ID, work.TaskChange{TaskFields: work.TaskFields{AssigneeID: optional.Null[string](), DueOn: optional.Null[string]()}})
-	if err != nil || cleared.AssigneeID != nil || cleared.DueOn != nil || cleared.Version != 2 || cleared.Description != "a\nb" {
-		t.Errorf("got %s, %v", text(cleared), err)
-	}
-	want := `{"id":"` + plain.ID + `","project_id":"` + p.ID + `","number":1,"title":"t","description":"","status":"todo","priority":"medium",` +
-		`"assignee_id":null,"due_on":null,"created_by":"` + owner.UserID + `","created_via":"` + owner.CredentialID + `",` +
-		`"created_at":"2026-03-04T05:06:07.000008Z","updated_at":"2026-03-04T05:06:07.000008Z","version":1}`
-	if text(plain) != want {
-		t.Errorf("got  %s\nwant %s", text(plain), want)
-	}
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		owner := w.user(w.organization(), access.Owner)
+		p, err := w.CreateProject(ctx, owner, work.NewProject{ProjectFields: work.ProjectFields{Key: optional.Of("AB"), Name: optional.Of("  Größe  ")}})
+		if err != nil || p.Name != "Größe" || p.Status != work.Active || p.Visibility != "organization" || p.Version != 1 || p.CreatedBy != owner.UserID {
+			t.Fatalf("got %+v, %v", p, err)
+		}
+		plain := w.task(owner, p.ID, titled("t"))
+		if plain.Status != work.Todo || plain.Priority != work.Medium || plain.AssigneeID != nil || plain.DueOn != nil || plain.CreatedVia != owner.CredentialID {
+			t.Errorf("got %+v", plain)
+		}
+		full := w.task(token(owner, p.ID), p.ID, work.NewTask{TaskFields: work.TaskFields{
+			Title: optional.Of("t"), Description: optional.Of("a\r\nb"), Status: optional.Of("blocked"), Priority: optional.Of("critical"),
+			AssigneeID: optional.Of(owner.UserID), DueOn: optional.Of("2028-02-29"),
+		}})
+		read, err := w.Task(ctx, owner, full.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text(read) != text(full) {
+			t.Errorf("created %s, read %s", text(full), text(read))
+		}
+		cleared, err := w.UpdateTask(ctx, owner, full.ID, work.TaskChange{TaskFields: work.TaskFields{AssigneeID: optional.Null[string](), DueOn: optional.Null[string]()}})
+		if err != nil || cleared.AssigneeID != nil || cleared.DueOn != nil || cleared.Version != 2 || cleared.Description != "a\nb" {
+			t.Errorf("got %s, %v", text(cleared), err)
+		}
+		want := `{"id":"` + plain.ID + `","project_id":"` + p.ID + `","number":1,"title":"t","description":"","status":"todo","priority":"medium",` +
+			`"assignee_id":null,"due_on":null,"created_by":"` + owner.UserID + `","created_via":"` + owner.CredentialID + `",` +
+			`"created_at":"2026-03-04T05:06:07.000008Z","updated_at":"2026-03-04T05:06:07.000008Z","version":1}`
+		if text(plain) != want {
+			t.Errorf("got  %s\nwant %s", text(plain), want)
+		}
+	})
 }
 
 func text(v any) string {
@@ -100,87 +103,89 @@ func text(v any) string {
 
 func TestWhatDoesNotHoldIsNamed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner := w.user(org, access.Owner)
-	p := w.project(owner, access.Private)
-	task := w.task(owner, p.ID, titled("t"))
-	null, of := optional.Null[string](), optional.Of[string]
-	type fields = work.TaskFields
-	for name, c := range map[string]struct {
-		fields   fields
-		location string
-	}{
-		"null title":           {fields{Title: null}, "body.title"},
-		"empty title":          {fields{Title: of("  ")}, "body.title"},
-		"long title":           {fields{Title: of(strings.Repeat("x", 201))}, "body.title"},
-		"control":              {fields{Title: of("a\x07")}, "body.title"},
-		"two lines":            {fields{Title: of("a\nb")}, "body.title"},
-		"bad UTF-8":            {fields{Title: of("\xff")}, "body.title"},
-		"null description":     {fields{Description: null}, "body.description"},
-		"long description":     {fields{Description: of(strings.Repeat("x", 20_001))}, "body.description"},
-		"status":               {fields{Status: of("open")}, "body.status"},
-		"null status":          {fields{Status: null}, "body.status"},
-		"priority":             {fields{Priority: of("")}, "body.priority"},
-		"no such day":          {fields{DueOn: of("2026-02-29")}, "body.due_on"},
-		"a time":               {fields{DueOn: of("2026-02-28T00:00:00Z")}, "body.due_on"},
-		"year 0":               {fields{DueOn: of("0000-01-01")}, "body.due_on"},
-		"unknown assignee":     {fields{AssigneeID: of(id.New(id.User))}, "body.assignee_id"},
-		"malformed assignee":   {fields{AssigneeID: of("me")}, "body.assignee_id"},
-		"foreign assignee":     {fields{AssigneeID: of(w.user(w.organization(), access.Owner).UserID)}, "body.assignee_id"},
-		"assignee sees it not": {fields{AssigneeID: of(w.user(org, access.Member).UserID)}, "body.assignee_id"},
-	} {
-		_, err := w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: c.fields})
-		refusedAt(t, name+", update", err, c.location)
-		if !c.fields.Title.Set {
-			c.fields.Title = of("t")
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner := w.user(org, access.Owner)
+		p := w.project(owner, access.Private)
+		task := w.task(owner, p.ID, titled("t"))
+		null, of := optional.Null[string](), optional.Of[string]
+		type fields = work.TaskFields
+		for name, c := range map[string]struct {
+			fields   fields
+			location string
+		}{
+			"null title":           {fields{Title: null}, "body.title"},
+			"empty title":          {fields{Title: of("  ")}, "body.title"},
+			"long title":           {fields{Title: of(strings.Repeat("x", 201))}, "body.title"},
+			"control":              {fields{Title: of("a\x07")}, "body.title"},
+			"two lines":            {fields{Title: of("a\nb")}, "body.title"},
+			"bad UTF-8":            {fields{Title: of("\xff")}, "body.title"},
+			"null description":     {fields{Description: null}, "body.description"},
+			"long description":     {fields{Description: of(strings.Repeat("x", 20_001))}, "body.description"},
+			"status":               {fields{Status: of("open")}, "body.status"},
+			"null status":          {fields{Status: null}, "body.status"},
+			"priority":             {fields{Priority: of("")}, "body.priority"},
+			"no such day":          {fields{DueOn: of("2026-02-29")}, "body.due_on"},
+			"a time":               {fields{DueOn: of("2026-02-28T00:00:00Z")}, "body.due_on"},
+			"year 0":               {fields{DueOn: of("0000-01-01")}, "body.due_on"},
+			"unknown assignee":     {fields{AssigneeID: of(id.New(id.User))}, "body.assignee_id"},
+			"malformed assignee":   {fields{AssigneeID: of("me")}, "body.assignee_id"},
+			"foreign assignee":     {fields{AssigneeID: of(w.user(w.organization(), access.Owner).UserID)}, "body.assignee_id"},
+			"assignee sees it not": {fields{AssigneeID: of(w.user(org, access.Member).UserID)}, "body.assignee_id"},
+		} {
+			_, err := w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: c.fields})
+			refusedAt(t, name+", update", err, c.location)
+			if !c.fields.Title.Set {
+				c.fields.Title = of("t")
+			}
+			_, err = w.CreateTask(ctx, owner, p.ID, work.NewTask{TaskFields: c.fields})
+			refusedAt(t, name+", create", err, c.location)
 		}
-		_, err = w.CreateTask(ctx, owner, p.ID, work.NewTask{TaskFields: c.fields})
-		refusedAt(t, name+", create", err, c.location)
-	}
-	_, err := w.CreateTask(ctx, owner, p.ID, work.NewTask{})
-	refusedAt(t, "no title", err, "body.title")
-	_, err = w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{Title: of(""), Status: of("x"), DueOn: of("x")}})
-	refusedAt(t, "three things at once", err, "body.title", "body.status", "body.due_on")
+		_, err := w.CreateTask(ctx, owner, p.ID, work.NewTask{})
+		refusedAt(t, "no title", err, "body.title")
+		_, err = w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{Title: of(""), Status: of("x"), DueOn: of("x")}})
+		refusedAt(t, "three things at once", err, "body.title", "body.status", "body.due_on")
 
-	for _, role := range []access.Role{access.Manager, access.Admin} {
-		_, err := w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{AssigneeID: of(w.user(org, role).UserID)}})
-		expect(t, "assign a "+role.String(), err, "")
-	}
-	guest := w.user(org, access.Guest)
-	w.share(owner, p.ID, guest, access.Viewer)
-	_, err = w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{AssigneeID: of(guest.UserID)}})
-	expect(t, "assign a viewer", err, "")
-	if err := w.RemoveProjectMember(ctx, owner, p.ID, guest.UserID); err != nil {
-		t.Fatal(err)
-	}
-	_, err = w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{AssigneeID: of(guest.UserID), Title: of("still theirs")}})
-	expect(t, "keep an assignee who sees it no more", err, "")
+		for _, role := range []access.Role{access.Manager, access.Admin} {
+			_, err := w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{AssigneeID: of(w.user(org, role).UserID)}})
+			expect(t, "assign a "+role.String(), err, "")
+		}
+		guest := w.user(org, access.Guest)
+		w.share(owner, p.ID, guest, access.Viewer)
+		_, err = w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{AssigneeID: of(guest.UserID)}})
+		expect(t, "assign a viewer", err, "")
+		if err := w.RemoveProjectMember(ctx, owner, p.ID, guest.UserID); err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: fields{AssigneeID: of(guest.UserID), Title: of("still theirs")}})
+		expect(t, "keep an assignee who sees it no more", err, "")
 
-	for name, c := range map[string]struct {
-		fields   work.ProjectFields
-		location string
-	}{
-		"lower-case key":    {work.ProjectFields{Key: of("ab")}, "body.key"},
-		"short key":         {work.ProjectFields{Key: of("A")}, "body.key"},
-		"long key":          {work.ProjectFields{Key: of("ABCDEFGHIJK")}, "body.key"},
-		"digit first":       {work.ProjectFields{Key: of("1A")}, "body.key"},
-		"key with line end": {work.ProjectFields{Key: of("AB\n")}, "body.key"},
-		"long name":         {work.ProjectFields{Name: of(strings.Repeat("x", 101))}, "body.name"},
-		"status":            {work.ProjectFields{Status: of("done")}, "body.status"},
-		"visibility":        {work.ProjectFields{Visibility: of("public")}, "body.visibility"},
-	} {
-		_, err := w.UpdateProject(ctx, owner, p.ID, work.ProjectChange{ProjectFields: c.fields})
-		refusedAt(t, name, err, c.location)
-	}
-	_, err = w.CreateProject(ctx, owner, work.NewProject{})
-	refusedAt(t, "empty project", err, "body.key", "body.name")
-	for _, body := range []string{"", " \n ", strings.Repeat("x", 20_001), "\x00"} {
-		_, err := w.CreateComment(ctx, owner, task.ID, said(body))
-		refusedAt(t, "comment", err, "body.body")
-	}
-	_, err = w.CreateComment(ctx, owner, task.ID, work.CommentText{})
-	refusedAt(t, "no comment", err, "body.body")
+		for name, c := range map[string]struct {
+			fields   work.ProjectFields
+			location string
+		}{
+			"lower-case key":    {work.ProjectFields{Key: of("ab")}, "body.key"},
+			"short key":         {work.ProjectFields{Key: of("A")}, "body.key"},
+			"long key":          {work.ProjectFields{Key: of("ABCDEFGHIJK")}, "body.key"},
+			"digit first":       {work.ProjectFields{Key: of("1A")}, "body.key"},
+			"key with line end": {work.ProjectFields{Key: of("AB\n")}, "body.key"},
+			"long name":         {work.ProjectFields{Name: of(strings.Repeat("x", 101))}, "body.name"},
+			"status":            {work.ProjectFields{Status: of("done")}, "body.status"},
+			"visibility":        {work.ProjectFields{Visibility: of("public")}, "body.visibility"},
+		} {
+			_, err := w.UpdateProject(ctx, owner, p.ID, work.ProjectChange{ProjectFields: c.fields})
+			refusedAt(t, name, err, c.location)
+		}
+		_, err = w.CreateProject(ctx, owner, work.NewProject{})
+		refusedAt(t, "empty project", err, "body.key", "body.name")
+		for _, body := range []string{"", " \n ", strings.Repeat("x", 20_001), "\x00"} {
+			_, err := w.CreateComment(ctx, owner, task.ID, said(body))
+			refusedAt(t, "comment", err, "body.body")
+		}
+		_, err = w.CreateComment(ctx, owner, task.ID, work.CommentText{})
+		refusedAt(t, "no comment", err, "body.body")
+	})
 }
 
 func refusedAt(t *testing.T, what string, err error, locations ...string) {
@@ -201,68 +206,72 @@ func refusedAt(t *testing.T, what string, err error, locations ...string) {
 
 func TestKeysAreUniqueInTheirOrganization(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner, member := w.user(org, access.Owner), w.user(org, access.Member)
-	hidden, mine := w.project(owner, access.Private), w.project(member, access.Private)
-	taken := newProject(access.Private)
-	taken.Key = optional.Of(hidden.Key)
-	_, err := w.CreateProject(ctx, member, taken)
-	expect(t, "taken", err, problem.Conflict)
-	_, err = w.UpdateProject(ctx, member, mine.ID, work.ProjectChange{ProjectFields: taken.ProjectFields})
-	expect(t, "taken, by a change", err, problem.Conflict)
-	_, err = w.CreateProject(ctx, w.user(w.organization(), access.Owner), taken)
-	expect(t, "the same in another organization", err, "")
-	if err := w.DeleteProject(ctx, owner, hidden.ID, work.Precondition{}); err != nil {
-		t.Fatal(err)
-	}
-	_, err = w.CreateProject(ctx, member, taken)
-	expect(t, "taken by a deleted one", err, problem.Conflict)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner, member := w.user(org, access.Owner), w.user(org, access.Member)
+		hidden, mine := w.project(owner, access.Private), w.project(member, access.Private)
+		taken := newProject(access.Private)
+		taken.Key = optional.Of(hidden.Key)
+		_, err := w.CreateProject(ctx, member, taken)
+		expect(t, "taken", err, problem.Conflict)
+		_, err = w.UpdateProject(ctx, member, mine.ID, work.ProjectChange{ProjectFields: taken.ProjectFields})
+		expect(t, "taken, by a change", err, problem.Conflict)
+		_, err = w.CreateProject(ctx, w.user(w.organization(), access.Owner), taken)
+		expect(t, "the same in another organization", err, "")
+		if err := w.DeleteProject(ctx, owner, hidden.ID, work.Precondition{}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.CreateProject(ctx, member, taken)
+		expect(t, "taken by a deleted one", err, problem.Conflict)
+	})
 }
 
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner, viewer := w.user(org, access.Owner), w.user(org, access.Guest)
-	p := w.project(owner, access.Private)
-	w.share(owner, p.ID, viewer, access.Viewer)
-	task := w.task(owner, p.ID, titled("t"))
-	old, current, next := int64(1), int64(2), int64(3)
-	rename := func(title string, version *int64) (work.Task, error) {
-		return w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: work.TaskFields{Title: optional.Of(title)}, Precondition: work.Precondition{IfMatch: version}})
-	}
-	w.pass(time.Second)
-	got, err := rename("u", &old)
-	if err != nil || got.Version != 2 || !got.UpdatedAt.After(got.CreatedAt) {
-		t.Fatalf("got %+v, %v", got, err)
-	}
-	_, err = rename("v", &old)
-	expect(t, "stale", err, problem.VersionStale)
-	_, err = rename("", &old)
-	expect(t, "the body comes before the version", err, problem.ValidationFailed)
-	_, err = w.UpdateTask(ctx, viewer, task.ID, work.TaskChange{TaskFields: work.TaskFields{Title: optional.Of("")}, Precondition: work.Precondition{IfMatch: &old}})
-	expect(t, "the role comes before the body", err, problem.RoleInsufficient)
-	got, err = rename("u", &current)
-	if err != nil || got.Version != 2 {
-		t.Errorf("a change that changes nothing: %+v, %v", got, err)
-	}
-	expect(t, "delete stale", w.DeleteTask(ctx, owner, task.ID, work.Precondition{IfMatch: &old}), problem.VersionStale)
-	unread := problem.New(problem.RequestMalformed, "x")
-	expect(t, "delete unread", w.DeleteTask(ctx, owner, task.ID, work.Precondition{IfMatch: &old, Invalid: unread}), problem.RequestMalformed)
-	expect(t, "delete current", w.DeleteTask(ctx, owner, task.ID, work.Precondition{IfMatch: &current}), "")
-	restored, err := w.RestoreTask(ctx, owner, task.ID)
-	if err != nil || restored.Version != 4 || restored.DeletedAt != nil {
-		t.Errorf("got %+v, %v", restored, err)
-	}
-	_, err = rename("w", &next)
-	expect(t, "the version before the deletion", err, problem.VersionStale)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner, viewer := w.user(org, access.Owner), w.user(org, access.Guest)
+		p := w.project(owner, access.Private)
+		w.share(owner, p.ID, viewer, access.Viewer)
+		task := w.task(owner, p.ID, titled("t"))
+		old, current, next := int64(1), int64(2), int64(3)
+		rename := func(title string, version *int64) (work.Task, error) {
+			return w.UpdateTask(ctx, owner, task.ID, work.TaskChange{TaskFields: work.TaskFields{Title: optional.Of(title)}, Precondition: work.Precondition{IfMatch: version}})
+		}
+		w.pass(time.Second)
+		got, err := rename("u", &old)
+		if err != nil || got.Version != 2 || !got.UpdatedAt.After(got.CreatedAt) {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		_, err = rename("v", &old)
+		expect(t, "stale", err, problem.VersionStale)
+		_, err = rename("", &old)
+		expect(t, "the body comes before the version", err, problem.ValidationFailed)
+		_, err = w.UpdateTask(ctx, viewer, task.ID, work.TaskChange{TaskFields: work.TaskFields{Title: optional.Of("")}, Precondition: work.Precondition{IfMatch: &old}})
+		expect(t, "the role comes before the body", err, problem.RoleInsufficient)
+		got, err = rename("u", &current)
+		if err != nil || got.Version != 2 {
+			t.Errorf("a change that changes nothing: %+v, %v", got, err)
+		}
+		expect(t, "delete stale", w.DeleteTask(ctx, owner, task.ID, work.Precondition{IfMatch: &old}), problem.VersionStale)
+		unread := problem.New(problem.RequestMalformed, "x")
+		expect(t, "delete unread", w.DeleteTask(ctx, owner, task.ID, work.Precondition{IfMatch: &old, Invalid: unread}), problem.RequestMalformed)
+		expect(t, "delete current", w.DeleteTask(ctx, owner, task.ID, work.Precondition{IfMatch: &current}), "")
+		restored, err := w.RestoreTask(ctx, owner, task.ID)
+		if err != nil || restored.Version != 4 || restored.DeletedAt != nil {
+			t.Errorf("got %+v, %v", restored, err)
+		}
+		_, err = rename("w", &next)
+		expect(t, "the version before the deletion", err, problem.VersionStale)
 
-	_, err = w.UpdateProject(ctx, owner, p.ID, work.ProjectChange{ProjectFields: work.ProjectFields{Name: optional.Of("n")}, Precondition: work.Precondition{IfMatch: &next}})
-	expect(t, "project, stale", err, problem.VersionStale)
-	_, err = w.UpdateProject(ctx, owner, p.ID, work.ProjectChange{ProjectFields: work.ProjectFields{Name: optional.Of("n")}, Precondition: work.Precondition{IfMatch: &old}})
-	expect(t, "project, current", err, "")
-	expect(t, "delete project, stale", w.DeleteProject(ctx, owner, p.ID, work.Precondition{IfMatch: &old}), problem.VersionStale)
+		_, err = w.UpdateProject(ctx, owner, p.ID, work.ProjectChange{ProjectFields: work.ProjectFields{Name: optional.Of("n")}, Precondition: work.Precondition{IfMatch: &next}})
+		expect(t, "project, stale", err, problem.VersionStale)
+		_, err = w.UpdateProject(ctx, owner, p.ID, work.ProjectChange{ProjectFields: work.ProjectFields{Name: optional.Of("n")}, Precondition: work.Precondition{IfMatch: &old}})
+		expect(t, "project, current", err, "")
+		expect(t, "delete project, stale", w.DeleteProject(ctx, owner, p.ID, work.Precondition{IfMatch: &old}), problem.VersionStale)
+	})
 }
 
 func TestRecycleBin(t *testing.T) {
@@ -371,28 +380,30 @@ func TestSearchFindsEveryWordAndNothingElse(t *testing.T) {
 
 func TestFiltersThatDoNotHoldAreNamed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	owner := w.user(w.organization(), access.Owner)
-	for location, f := range map[string]work.TaskFilter{
-		"query.status":     {Statuses: []string{"todo", "open"}},
-		"query.due_before": {DueBefore: "2026-13-01"},
-		"query.due_after":  {DueAfter: "yesterday"},
-		"query.q":          {Q: strings.Repeat("x", work.SearchLimit+1)},
-		"query.project":    {Projects: make([]string, work.FilterLimit+1)},
-		"query.assignee":   {Assignees: make([]string, work.FilterLimit+1)},
-	} {
-		_, err := w.ListTasks(ctx, owner, work.TaskQuery{TaskFilter: f})
-		refusedAt(t, "list by "+location, err, location)
-		_, err = w.CountTasks(ctx, owner, f)
-		refusedAt(t, "count by "+location, err, location)
-	}
-	_, err := w.ListProjects(ctx, owner, work.ProjectQuery{Status: []string{"todo"}, Visibility: []string{"public"}})
-	refusedAt(t, "projects", err, "query.status", "query.visibility")
-	_, err = w.ListTasks(ctx, owner, work.TaskQuery{TaskFilter: work.TaskFilter{Projects: []string{"\x00", "prj_"}}})
-	expect(t, "ids that are none", err, "")
-	unread := problem.Invalid("query.x", "m")
-	_, err = w.ListTasks(ctx, owner, work.TaskQuery{TaskFilter: work.TaskFilter{Project: id.New(id.Project), Invalid: unread}})
-	expect(t, "an absent project comes before the query", err, problem.NotFound)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		owner := w.user(w.organization(), access.Owner)
+		for location, f := range map[string]work.TaskFilter{
+			"query.status":     {Statuses: []string{"todo", "open"}},
+			"query.due_before": {DueBefore: "2026-13-01"},
+			"query.due_after":  {DueAfter: "yesterday"},
+			"query.q":          {Q: strings.Repeat("x", work.SearchLimit+1)},
+			"query.project":    {Projects: make([]string, work.FilterLimit+1)},
+			"query.assignee":   {Assignees: make([]string, work.FilterLimit+1)},
+		} {
+			_, err := w.ListTasks(ctx, owner, work.TaskQuery{TaskFilter: f})
+			refusedAt(t, "list by "+location, err, location)
+			_, err = w.CountTasks(ctx, owner, f)
+			refusedAt(t, "count by "+location, err, location)
+		}
+		_, err := w.ListProjects(ctx, owner, work.ProjectQuery{Status: []string{"todo"}, Visibility: []string{"public"}})
+		refusedAt(t, "projects", err, "query.status", "query.visibility")
+		_, err = w.ListTasks(ctx, owner, work.TaskQuery{TaskFilter: work.TaskFilter{Projects: []string{"\x00", "prj_"}}})
+		expect(t, "ids that are none", err, "")
+		unread := problem.Invalid("query.x", "m")
+		_, err = w.ListTasks(ctx, owner, work.TaskQuery{TaskFilter: work.TaskFilter{Project: id.New(id.Project), Invalid: unread}})
+		expect(t, "an absent project comes before the query", err, problem.NotFound)
+	})
 }
 
 func TestRepeatedRequestsAreDoneOnceAndAuthorizedEachTime(t *testing.T) {
@@ -479,105 +490,111 @@ func TestRepeatedRequestsAreDoneOnceAndAuthorizedEachTime(t *testing.T) {
 
 func TestEveryChangeIsOnRecord(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	owner := w.user(w.organization(), access.Owner)
-	at := w.target(owner, access.Private)
-	for _, a := range actions {
-		expect(t, a.name, a.run(ctx, w, owner, at), "")
-		if a.name == "DeleteTask" {
-			_, err := w.RestoreTask(ctx, owner, at.task)
-			expect(t, "RestoreTask", err, "")
-			_, err = w.UpdateComment(ctx, owner, w.comment(owner, at.task, "a secret").ID, said("another secret"))
-			expect(t, "UpdateComment", err, "")
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		owner := w.user(w.organization(), access.Owner)
+		at := w.target(owner, access.Private)
+		for _, a := range actions {
+			expect(t, a.name, a.run(ctx, w, owner, at), "")
+			if a.name == "DeleteTask" {
+				_, err := w.RestoreTask(ctx, owner, at.task)
+				expect(t, "RestoreTask", err, "")
+				_, err = w.UpdateComment(ctx, owner, w.comment(owner, at.task, "a secret").ID, said("another secret"))
+				expect(t, "UpdateComment", err, "")
+			}
 		}
-	}
-	_, err := w.RestoreProject(ctx, owner, at.project)
-	expect(t, "RestoreProject", err, "")
-	for _, what := range []string{
-		"project.created", "project.updated", "project.deleted", "project.restored", "project.shared", "project.unshared",
-		"task.created", "task.updated", "task.deleted", "task.restored", "comment.created", "comment.updated", "comment.deleted",
-	} {
-		n := w.one(`SELECT count(*) FROM audit_events WHERE action = $1 AND organization_id = $2 AND project_id = $3 AND actor_id = $4 AND resource_id <> ''`,
-			what, owner.Organization, at.project, owner.UserID)
-		if n == 0 {
-			t.Errorf("%s is not on record", what)
+		_, err := w.RestoreProject(ctx, owner, at.project)
+		expect(t, "RestoreProject", err, "")
+		for _, what := range []string{
+			"project.created", "project.updated", "project.deleted", "project.restored", "project.shared", "project.unshared",
+			"task.created", "task.updated", "task.deleted", "task.restored", "comment.created", "comment.updated", "comment.deleted",
+		} {
+			n := w.one(`SELECT count(*) FROM audit_events WHERE action = $1 AND organization_id = $2 AND project_id = $3 AND actor_id = $4 AND resource_id <> ''`,
+				what, owner.Organization, at.project, owner.UserID)
+			if n == 0 {
+				t.Errorf("%s is not on record", what)
+			}
 		}
-	}
-	if n := w.one(`SELECT count(*) FROM audit_events WHERE detail LIKE '%secret%'`); n != 0 {
-		t.Error("what people wrote is in the log")
-	}
+		if n := w.one(`SELECT count(*) FROM audit_events WHERE detail LIKE '%secret%'`); n != 0 {
+			t.Error("what people wrote is in the log")
+		}
+	})
 }
 
 func TestGrantsAndVisibleProjects(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner, member := w.user(org, access.Owner), w.user(org, access.Member)
-	open, closed, shared := w.project(owner, access.OrganizationVisible), w.project(owner, access.Private), w.project(owner, access.Private)
-	w.share(owner, shared.ID, member, access.Viewer)
-	foreign := w.project(w.user(w.organization(), access.Owner), access.OrganizationVisible)
-	gone := w.project(owner, access.OrganizationVisible)
-	if err := w.DeleteProject(ctx, owner, gone.ID, work.Precondition{}); err != nil {
-		t.Fatal(err)
-	}
-	ids := []string{open.ID, open.ID, closed.ID, shared.ID, foreign.ID, gone.ID, "prj_", "\x00"}
-	for name, c := range map[string]struct {
-		caller access.Caller
-		want   []string
-	}{
-		"owner":        {owner, []string{open.ID, closed.ID, shared.ID}},
-		"member":       {member, []string{open.ID, shared.ID}},
-		"token":        {token(member, shared.ID, closed.ID), []string{shared.ID}},
-		"of nothing":   {token(member, []string{}...), []string{}},
-		"anonymous":    {access.Caller{Organization: org}, []string{}},
-		"wrong tenant": {w.user(w.organization(), access.Owner), []string{}},
-	} {
-		slices.Sort(c.want)
-		f := c.caller.Visible()
-		got, err := w.VisibleProjects(ctx, w.db.Read(), f, ids)
-		if err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%s sees %v, %v, want %v", name, got, err, c.want)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner, member := w.user(org, access.Owner), w.user(org, access.Member)
+		open, closed, shared := w.project(owner, access.OrganizationVisible), w.project(owner, access.Private), w.project(owner, access.Private)
+		w.share(owner, shared.ID, member, access.Viewer)
+		foreign := w.project(w.user(w.organization(), access.Owner), access.OrganizationVisible)
+		gone := w.project(owner, access.OrganizationVisible)
+		if err := w.DeleteProject(ctx, owner, gone.ID, work.Precondition{}); err != nil {
+			t.Fatal(err)
 		}
-		grants, total, err := w.ProjectGrants(ctx, c.caller, 1)
-		if err != nil || total != len(c.want) || len(grants) != min(1, total) {
-			t.Errorf("%s: %d grants of %d, %v", name, len(grants), total, err)
+		ids := []string{open.ID, open.ID, closed.ID, shared.ID, foreign.ID, gone.ID, "prj_", "\x00"}
+		for name, c := range map[string]struct {
+			caller access.Caller
+			want   []string
+		}{
+			"owner":        {owner, []string{open.ID, closed.ID, shared.ID}},
+			"member":       {member, []string{open.ID, shared.ID}},
+			"token":        {token(member, shared.ID, closed.ID), []string{shared.ID}},
+			"of nothing":   {token(member, []string{}...), []string{}},
+			"anonymous":    {access.Caller{Organization: org}, []string{}},
+			"wrong tenant": {w.user(w.organization(), access.Owner), []string{}},
+		} {
+			slices.Sort(c.want)
+			f := c.caller.Visible()
+			got, err := w.VisibleProjects(ctx, w.db.Read(), f, ids)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%s sees %v, %v, want %v", name, got, err, c.want)
+			}
+			grants, total, err := w.ProjectGrants(ctx, c.caller, 1)
+			if err != nil || total != len(c.want) || len(grants) != min(1, total) {
+				t.Errorf("%s: %d grants of %d, %v", name, len(grants), total, err)
+			}
 		}
-	}
-	grants, _, err := w.ProjectGrants(ctx, token(member, shared.ID), 50)
-	if err != nil || fmt.Sprint(grants) != fmt.Sprint([]work.Grant{{ID: shared.ID, Key: shared.Key, Name: "Project", Given: access.Viewer}}) {
-		t.Errorf("got %+v, %v", grants, err)
-	}
+		grants, _, err := w.ProjectGrants(ctx, token(member, shared.ID), 50)
+		if err != nil || fmt.Sprint(grants) != fmt.Sprint([]work.Grant{{ID: shared.ID, Key: shared.Key, Name: "Project", Given: access.Viewer}}) {
+			t.Errorf("got %+v, %v", grants, err)
+		}
+	})
 }
 
 func TestCursorsBelongToTheirCallerAndQuery(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.Open(t))
-	org := w.organization()
-	owner := w.user(org, access.Owner)
-	at, other := w.target(owner, access.OrganizationVisible), w.target(owner, access.OrganizationVisible)
-	list := func(c access.Caller, f work.TaskFilter, cursor string) (string, error) {
-		p, err := w.ListTasks(ctx, c, work.TaskQuery{Request: page.Request{Limit: 1, Cursor: cursor}, TaskFilter: f})
-		return p.NextCursor, err
-	}
-	cursor, err := list(owner, work.TaskFilter{}, "")
-	if err != nil || cursor == "" {
-		t.Fatalf("got %q, %v", cursor, err)
-	}
-	_, err = list(owner, work.TaskFilter{}, cursor)
-	expect(t, "its own", err, "")
-	since := w.now()
-	for name, f := range map[string]work.TaskFilter{
-		"project": {Project: at.project}, "projects": {Projects: []string{at.project, other.project}}, "status": {Statuses: []string{"todo"}},
-		"assignee": {Assignees: []string{"me"}}, "before": {DueBefore: "2026-01-01"}, "after": {DueAfter: "2026-01-01"},
-		"since": {UpdatedSince: &since}, "q": {Q: "task"}, "deleted": {Deleted: true},
-	} {
-		_, err := list(owner, f, cursor)
-		expect(t, "with another "+name, err, problem.CursorInvalid)
-	}
-	for name, c := range map[string]access.Caller{"user": w.user(org, access.Owner), "credential": token(owner), "organization": w.user(w.organization(), access.Owner)} {
-		_, err := list(c, work.TaskFilter{}, cursor)
-		expect(t, "of another "+name, err, problem.CursorInvalid)
-	}
-	_, err = w.ListProjects(ctx, owner, work.ProjectQuery{Request: page.Request{Cursor: cursor}})
-	expect(t, "in another list", err, problem.CursorInvalid)
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		org := w.organization()
+		owner := w.user(org, access.Owner)
+		at, other := w.target(owner, access.OrganizationVisible), w.target(owner, access.OrganizationVisible)
+		list := func(c access.Caller, f work.TaskFilter, cursor string) (string, error) {
+			p, err := w.ListTasks(ctx, c, work.TaskQuery{Request: page.Request{Limit: 1, Cursor: cursor}, TaskFilter: f})
+			return p.NextCursor, err
+		}
+		cursor, err := list(owner, work.TaskFilter{}, "")
+		if err != nil || cursor == "" {
+			t.Fatalf("got %q, %v", cursor, err)
+		}
+		_, err = list(owner, work.TaskFilter{}, cursor)
+		expect(t, "its own", err, "")
+		since := w.now()
+		for name, f := range map[string]work.TaskFilter{
+			"project": {Project: at.project}, "projects": {Projects: []string{at.project, other.project}}, "status": {Statuses: []string{"todo"}},
+			"assignee": {Assignees: []string{"me"}}, "before": {DueBefore: "2026-01-01"}, "after": {DueAfter: "2026-01-01"},
+			"since": {UpdatedSince: &since}, "q": {Q: "task"}, "deleted": {Deleted: true},
+		} {
+			_, err := list(owner, f, cursor)
+			expect(t, "with another "+name, err, problem.CursorInvalid)
+		}
+		for name, c := range map[string]access.Caller{"user": w.user(org, access.Owner), "credential": token(owner), "organization": w.user(w.organization(), access.Owner)} {
+			_, err := list(c, work.TaskFilter{}, cursor)
+			expect(t, "of another "+name, err, problem.CursorInvalid)
+		}
+		_, err = w.ListProjects(ctx, owner, work.ProjectQuery{Request: page.Request{Cursor: cursor}})
+		expect(t, "in another list", err, problem.CursorInvalid)
+	})
 }

@@ -236,6 +236,34 @@ func (q *Queries) OwnedBy(ctx context.Context, userID string) (int64, error) {
 	return count, err
 }
 
+const ownedSlugs = `-- name: OwnedSlugs :many
+SELECT o.slug FROM memberships m JOIN organizations o ON o.id = m.organization_id
+WHERE m.user_id = $1 AND m.role = 'owner' ORDER BY o.slug
+`
+
+func (q *Queries) OwnedSlugs(ctx context.Context, userID string) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, ownedSlugs, userID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var slug string
+		if err := rows.Scan(&slug); err != nil {
+			return nil, err
+		}
+		items = append(items, slug)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const sessionLive = `-- name: SessionLive :one
 SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id
 WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND u.suspended_at IS NULL

@@ -24,36 +24,17 @@ func New(db DBTX) *Queries {
 func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	q := Queries{db: db}
 	var err error
-	if q.credentialStmt, err = db.PrepareContext(ctx, credential); err != nil {
-		return nil, fmt.Errorf("error preparing query Credential: %w", err)
-	}
-	if q.membershipsStmt, err = db.PrepareContext(ctx, memberships); err != nil {
-		return nil, fmt.Errorf("error preparing query Memberships: %w", err)
-	}
 	if q.sessionGrantStmt, err = db.PrepareContext(ctx, sessionGrant); err != nil {
 		return nil, fmt.Errorf("error preparing query SessionGrant: %w", err)
 	}
 	if q.tokenGrantStmt, err = db.PrepareContext(ctx, tokenGrant); err != nil {
 		return nil, fmt.Errorf("error preparing query TokenGrant: %w", err)
 	}
-	if q.tokenProjectsStmt, err = db.PrepareContext(ctx, tokenProjects); err != nil {
-		return nil, fmt.Errorf("error preparing query TokenProjects: %w", err)
-	}
 	return &q, nil
 }
 
 func (q *Queries) Close() error {
 	var err error
-	if q.credentialStmt != nil {
-		if cerr := q.credentialStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing credentialStmt: %w", cerr)
-		}
-	}
-	if q.membershipsStmt != nil {
-		if cerr := q.membershipsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing membershipsStmt: %w", cerr)
-		}
-	}
 	if q.sessionGrantStmt != nil {
 		if cerr := q.sessionGrantStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing sessionGrantStmt: %w", cerr)
@@ -62,11 +43,6 @@ func (q *Queries) Close() error {
 	if q.tokenGrantStmt != nil {
 		if cerr := q.tokenGrantStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing tokenGrantStmt: %w", cerr)
-		}
-	}
-	if q.tokenProjectsStmt != nil {
-		if cerr := q.tokenProjectsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing tokenProjectsStmt: %w", cerr)
 		}
 	}
 	return err
@@ -106,23 +82,17 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                DBTX
-	tx                *sql.Tx
-	credentialStmt    *sql.Stmt
-	membershipsStmt   *sql.Stmt
-	sessionGrantStmt  *sql.Stmt
-	tokenGrantStmt    *sql.Stmt
-	tokenProjectsStmt *sql.Stmt
+	db               DBTX
+	tx               *sql.Tx
+	sessionGrantStmt *sql.Stmt
+	tokenGrantStmt   *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                tx,
-		tx:                tx,
-		credentialStmt:    q.credentialStmt,
-		membershipsStmt:   q.membershipsStmt,
-		sessionGrantStmt:  q.sessionGrantStmt,
-		tokenGrantStmt:    q.tokenGrantStmt,
-		tokenProjectsStmt: q.tokenProjectsStmt,
+		db:               tx,
+		tx:               tx,
+		sessionGrantStmt: q.sessionGrantStmt,
+		tokenGrantStmt:   q.tokenGrantStmt,
 	}
 }

@@ -10,55 +10,68 @@ import (
 	"database/sql"
 )
 
-const credential = `-- name: Credential :one
-SELECT digest, organization_id, token_id, valid_until FROM credentials WHERE lookup_id = $1
-`
-
-type CredentialRow struct {
-	Digest         []byte
-	OrganizationID string
-	TokenID        string
-	ValidUntil     sql.NullInt64
-}
-
-func (q *Queries) Credential(ctx context.Context, lookupID string) (CredentialRow, error) {
-	row := q.queryRow(ctx, q.credentialStmt, credential, lookupID)
-	var i CredentialRow
-	err := row.Scan(
-		&i.Digest,
-		&i.OrganizationID,
-		&i.TokenID,
-		&i.ValidUntil,
-	)
-	return i, err
-}
-
-const memberships = `-- name: Memberships :many
-SELECT m.organization_id, m.role, o.slug, o.name, o.plan
-FROM memberships m
-JOIN organizations o ON o.id = m.organization_id
-WHERE m.user_id = $1
+const sessionGrant = `-- name: SessionGrant :many
+SELECT e.value AS epoch, e.mark, s.digest,
+       s.id, s.user_id, s.created_at, s.authenticated_at, s.expires_at, s.ended_at, u.email_verified_at, u.suspended_at, l.last_used_at,
+       m.organization_id, m.role, o.slug, o.name, o.plan
+FROM sessions s
+JOIN users u ON u.id = s.user_id
+JOIN epoch e ON e.id = 1
+LEFT JOIN session_use l ON l.session_id = s.id
+LEFT JOIN memberships m ON m.user_id = s.user_id
+LEFT JOIN organizations o ON o.id = m.organization_id
+WHERE s.lookup_id = $1 AND s.digest = $2
 ORDER BY o.slug
 `
 
-type MembershipsRow struct {
-	OrganizationID string
-	Role           string
-	Slug           string
-	Name           string
-	Plan           string
+type SessionGrantParams struct {
+	LookupID string
+	Digest   []byte
 }
 
-func (q *Queries) Memberships(ctx context.Context, userID string) ([]MembershipsRow, error) {
-	rows, err := q.query(ctx, q.membershipsStmt, memberships, userID)
+type SessionGrantRow struct {
+	Epoch           int64
+	Mark            int64
+	Digest          []byte
+	ID              string
+	UserID          string
+	CreatedAt       int64
+	AuthenticatedAt int64
+	ExpiresAt       int64
+	EndedAt         sql.NullInt64
+	EmailVerifiedAt sql.NullInt64
+	SuspendedAt     sql.NullInt64
+	LastUsedAt      sql.NullInt64
+	OrganizationID  sql.NullString
+	Role            sql.NullString
+	Slug            sql.NullString
+	Name            sql.NullString
+	Plan            sql.NullString
+}
+
+// A session's grant in the same way: one row for each membership of its user, and one in all when there is none.
+func (q *Queries) SessionGrant(ctx context.Context, arg SessionGrantParams) ([]SessionGrantRow, error) {
+	rows, err := q.query(ctx, q.sessionGrantStmt, sessionGrant, arg.LookupID, arg.Digest)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []MembershipsRow
+	var items []SessionGrantRow
 	for rows.Next() {
-		var i MembershipsRow
+		var i SessionGrantRow
 		if err := rows.Scan(
+			&i.Epoch,
+			&i.Mark,
+			&i.Digest,
+			&i.ID,
+			&i.UserID,
+			&i.CreatedAt,
+			&i.AuthenticatedAt,
+			&i.ExpiresAt,
+			&i.EndedAt,
+			&i.EmailVerifiedAt,
+			&i.SuspendedAt,
+			&i.LastUsedAt,
 			&i.OrganizationID,
 			&i.Role,
 			&i.Slug,
@@ -78,61 +91,31 @@ func (q *Queries) Memberships(ctx context.Context, userID string) ([]Memberships
 	return items, nil
 }
 
-const sessionGrant = `-- name: SessionGrant :one
-SELECT s.id, s.user_id, s.digest, s.created_at, s.authenticated_at, s.expires_at, s.ended_at, u.email_verified_at, u.suspended_at, l.last_used_at
-FROM sessions s
-JOIN users u ON u.id = s.user_id
-LEFT JOIN session_use l ON l.session_id = s.id
-WHERE s.lookup_id = $1
-`
-
-type SessionGrantRow struct {
-	ID              string
-	UserID          string
-	Digest          []byte
-	CreatedAt       int64
-	AuthenticatedAt int64
-	ExpiresAt       int64
-	EndedAt         sql.NullInt64
-	EmailVerifiedAt sql.NullInt64
-	SuspendedAt     sql.NullInt64
-	LastUsedAt      sql.NullInt64
-}
-
-func (q *Queries) SessionGrant(ctx context.Context, lookupID string) (SessionGrantRow, error) {
-	row := q.queryRow(ctx, q.sessionGrantStmt, sessionGrant, lookupID)
-	var i SessionGrantRow
-	err := row.Scan(
-		&i.ID,
-		&i.UserID,
-		&i.Digest,
-		&i.CreatedAt,
-		&i.AuthenticatedAt,
-		&i.ExpiresAt,
-		&i.EndedAt,
-		&i.EmailVerifiedAt,
-		&i.SuspendedAt,
-		&i.LastUsedAt,
-	)
-	return i, err
-}
-
 const tokenGrant = `-- name: TokenGrant :one
-SELECT t.organization_id, t.id, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at,
-       o.slug, o.plan, u.email_verified_at, u.suspended_at, m.role
-FROM tokens t
+SELECT e.value AS epoch, e.mark, c.digest, c.valid_until,
+       t.organization_id, t.id, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at, t.resting_since,
+       o.slug, o.plan, u.email_verified_at, u.suspended_at, m.role,
+       CAST(coalesce((SELECT string_agg(p.project_id, ',') FROM token_projects p
+                      WHERE p.organization_id = t.organization_id AND p.token_id = t.id), '') AS text) AS projects
+FROM credentials c
+JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
 JOIN organizations o ON o.id = t.organization_id
 JOIN users u ON u.id = t.user_id
+JOIN epoch e ON e.id = 1
 LEFT JOIN memberships m ON m.organization_id = t.organization_id AND m.user_id = t.user_id
-WHERE t.organization_id = $1 AND t.id = $2
+WHERE c.lookup_id = $1 AND c.digest = $2
 `
 
 type TokenGrantParams struct {
-	OrganizationID string
-	ID             string
+	LookupID string
+	Digest   []byte
 }
 
 type TokenGrantRow struct {
+	Epoch           int64
+	Mark            int64
+	Digest          []byte
+	ValidUntil      sql.NullInt64
 	OrganizationID  string
 	ID              string
 	UserID          string
@@ -143,18 +126,25 @@ type TokenGrantRow struct {
 	ExpiresAt       sql.NullInt64
 	RevokedAt       sql.NullInt64
 	PausedAt        sql.NullInt64
+	RestingSince    sql.NullInt64
 	Slug            string
 	Plan            string
 	EmailVerifiedAt sql.NullInt64
 	SuspendedAt     sql.NullInt64
 	Role            sql.NullString
+	Projects        string
 }
 
-// Reads across the rooms' tables in one statement: the token with its user and organization as they are now.
+// All that a token's grant is made of, across the rooms' tables, with the epoch at which it is true: one statement, so
+// that it is one moment. The digest is part of the condition, so that an unknown value and a wrong one cost the same.
 func (q *Queries) TokenGrant(ctx context.Context, arg TokenGrantParams) (TokenGrantRow, error) {
-	row := q.queryRow(ctx, q.tokenGrantStmt, tokenGrant, arg.OrganizationID, arg.ID)
+	row := q.queryRow(ctx, q.tokenGrantStmt, tokenGrant, arg.LookupID, arg.Digest)
 	var i TokenGrantRow
 	err := row.Scan(
+		&i.Epoch,
+		&i.Mark,
+		&i.Digest,
+		&i.ValidUntil,
 		&i.OrganizationID,
 		&i.ID,
 		&i.UserID,
@@ -165,43 +155,13 @@ func (q *Queries) TokenGrant(ctx context.Context, arg TokenGrantParams) (TokenGr
 		&i.ExpiresAt,
 		&i.RevokedAt,
 		&i.PausedAt,
+		&i.RestingSince,
 		&i.Slug,
 		&i.Plan,
 		&i.EmailVerifiedAt,
 		&i.SuspendedAt,
 		&i.Role,
+		&i.Projects,
 	)
 	return i, err
-}
-
-const tokenProjects = `-- name: TokenProjects :many
-SELECT project_id FROM token_projects WHERE organization_id = $1 AND token_id = $2
-`
-
-type TokenProjectsParams struct {
-	OrganizationID string
-	TokenID        string
-}
-
-func (q *Queries) TokenProjects(ctx context.Context, arg TokenProjectsParams) ([]string, error) {
-	rows, err := q.query(ctx, q.tokenProjectsStmt, tokenProjects, arg.OrganizationID, arg.TokenID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var project_id string
-		if err := rows.Scan(&project_id); err != nil {
-			return nil, err
-		}
-		items = append(items, project_id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }

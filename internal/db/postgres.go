@@ -1,0 +1,306 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// DefaultConnections is the most that a node opens to a PostgreSQL server unless told otherwise.
+const DefaultConnections = 32
+
+// DefaultPatience is how long a verification waits for the database. With it, a node that is cut off answers 503 within
+// 250 ms.
+const DefaultPatience = 200 * time.Millisecond
+
+// Shares of a node's connections. Each kind of work has its own, so that none can starve another: a slow list holds up
+// no verification, and a writer that reads on the side never waits for writers.
+const (
+	epochConnections  = maxFlights
+	lookupConnections = 6
+	leastConnections  = epochConnections + lookupConnections + 4
+)
+
+// postgres is the store on a server that several nodes share.
+type postgres struct {
+	db                              *DB
+	reader, lookup, writer, watcher *sql.DB
+	pools                           []*sql.DB
+	connectors                      []*connector
+
+	flights flights
+	wait    time.Duration // for an answer to what verification asks
+
+	applying sync.Mutex            // guards subscribers and the order in which they hear; held while changes are read
+	applied  atomic.Pointer[Epoch] // what they know; stored under applying, after they were told
+
+	skewed     atomic.Bool // this machine's clock differs from the server's by too much
+	stop       context.CancelFunc
+	background sync.WaitGroup
+	closing    sync.Once
+}
+
+// openPostgres connects to the server that the options name and brings the schema up to date.
+func openPostgres(ctx context.Context, d *DB, options Options) (*postgres, error) {
+	config, err := parseURL(options.URL)
+	if err != nil {
+		return nil, err
+	}
+	most := options.Connections
+	if most == 0 {
+		most = DefaultConnections
+	}
+	if most < leastConnections {
+		return nil, fmt.Errorf("a node needs at least %d connections to the database", leastConnections)
+	}
+	p := &postgres{db: d, stop: func() {}}
+	p.wait = options.Patience
+	if p.wait == 0 {
+		p.wait = DefaultPatience
+	}
+	p.flights.look = p.look
+	rest := most - epochConnections - lookupConnections
+	p.watcher = p.pool(config, epochConnections, false)
+	p.lookup = p.pool(config, lookupConnections, true)
+	p.reader = p.pool(config, rest/2, true)
+	p.writer = p.pool(config, rest-rest/2, true)
+	if err := p.open(ctx); err != nil {
+		return nil, errors.Join(explainPostgres(config, err), p.close())
+	}
+	background, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.background.Go(func() { p.watch(background) })
+	return p, nil
+}
+
+func (p *postgres) open(ctx context.Context) error {
+	if err := p.migrate(ctx); err != nil {
+		return err
+	}
+	epoch, err := readEpoch(ctx, p.watcher)
+	if err != nil {
+		return err
+	}
+	p.applied.Store(&epoch)
+	p.db.stats.saw(epoch)
+	return p.compareClocks(ctx)
+}
+
+// parseURL reads what names the database, and adds what Carnet needs: the primary of several hosts, bounded waits, and
+// statements without names, which a pooler in transaction mode does not lose.
+func parseURL(url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		// The library's error repeats the text, with its password taken out where it can be found.
+		return nil, errors.New("the database URL cannot be read. It looks like postgres://carnet:password@host1,host2/carnet?sslmode=verify-full")
+	}
+	if config.ValidateConnect == nil {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if config.ConnectTimeout == 0 || config.ConnectTimeout > connectTimeout {
+		config.ConnectTimeout = connectTimeout
+	}
+	if !strings.Contains(url, "default_query_exec_mode") {
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+		config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "carnet"
+	}
+	return config, nil
+}
+
+// explainPostgres says what an operator can do about a store that does not open.
+func explainPostgres(config *pgx.ConnConfig, err error) error {
+	where := fmt.Sprintf("the database %s on %s", config.Database, config.Host)
+	var connect *pgconn.ConnectError
+	var failure *pgconn.PgError
+	switch {
+	case errors.As(err, &failure) && failure.Code == "42501":
+		return fmt.Errorf("%s: the role %s lacks a right. It should own the database, or at least its schema: %w", where, config.User, err)
+	case errors.As(err, &connect), pgconn.Timeout(err):
+		return fmt.Errorf("%s does not let us in. Check host, port, role, password and TLS, and that one of the hosts is the primary: %w", where, err)
+	default:
+		return fmt.Errorf("open %s: %w", where, err)
+	}
+}
+
+func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
+	c := newConnector(config, most, ping)
+	pool := sql.OpenDB(c)
+	pool.SetMaxOpenConns(most)
+	pool.SetMaxIdleConns(most)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	p.pools, p.connectors = append(p.pools, pool), append(p.connectors, c)
+	return pool
+}
+
+func (*postgres) name() string              { return "postgres" }
+func (p *postgres) read() Queryer           { return bounded{p.reader} }
+func (p *postgres) lookups() Queryer        { return bounded{p.lookup} }
+func (p *postgres) patience() time.Duration { return p.wait }
+func (*postgres) prepares() bool            { return false } // a pooler gives every transaction another connection
+
+func (p *postgres) subscribe(s Subscriber) {
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	p.db.subscribers = append(p.db.subscribers, s)
+	s.Apply(*p.applied.Load(), nil)
+}
+
+// hold takes locks that end with the transaction. They live in the server's memory, so that there need not be a row.
+func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
+	keys = slices.Compact(slices.Sorted(slices.Values(keys))) // one order for all, or two would wait for each other
+	if len(keys) == 0 {
+		return nil
+	}
+	args := &Args{}
+	var locks []string
+	for _, k := range keys {
+		sum := sha256.Sum256([]byte(k)) // the server's locks are numbers, and some texts it would not even read
+		locks = append(locks, "pg_advisory_xact_lock("+args.Add(int64(binary.BigEndian.Uint64(sum[:])))+")") //nolint:gosec // any 64 bits
+	}
+	// The locks are a statement of their own: what they protect must be read by a later one, with a later snapshot.
+	if _, err := tx.ExecContext(ctx, "SELECT "+strings.Join(locks, ", "), args.Values()...); err != nil {
+		return fmt.Errorf("wait for others who change the same: %w", err)
+	}
+	return nil
+}
+
+// readTimeout bounds a read that nobody else bounds.
+const readTimeout = 30 * time.Second
+
+// bounded is a pool whose statements end after a while, also when the server does not answer any more.
+type bounded struct{ *sql.DB }
+
+// QueryContext implements [Queryer].
+func (b bounded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return b.DB.QueryContext(limited(ctx), query, args...) //nolint:sqlclosecheck // the caller closes them
+}
+
+// QueryRowContext implements [Queryer].
+func (b bounded) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return b.DB.QueryRowContext(limited(ctx), query, args...)
+}
+
+// ExecContext implements [Queryer]. What writes belongs into [DB.Write].
+func (bounded) ExecContext(context.Context, string, ...any) (sql.Result, error) {
+	return nil, errors.New("db: a statement that writes on the connections for reads")
+}
+
+// limited returns ctx with an end. Its timer goes with the request that ctx belongs to, or when it fires.
+func limited(ctx context.Context) context.Context {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+// watch looks at the epoch and at the clock now and then, whether anybody verifies or not: an operator wants to see a
+// node that is cut off before its users do. Once a second is all that an idle node costs its database.
+func (p *postgres) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		limit, cancel := context.WithTimeout(ctx, watchEvery)
+		if err := p.compareClocks(limit); err != nil && ctx.Err() == nil {
+			p.db.log.Warn("the database cannot be asked for the time", "error", err)
+		}
+		cancel()
+	}
+}
+
+const (
+	watchEvery = time.Second
+	// skewLimit is how far a node's clock may be off: expiry is compared on the node.
+	skewLimit = time.Second
+)
+
+// compareClocks compares this machine's clock with the server's, and looks at the epoch on the way.
+func (p *postgres) compareClocks(ctx context.Context) error {
+	var theirs int64
+	begun := time.Now()
+	known := *p.applied.Load()
+	var seen Epoch
+	err := p.watcher.QueryRowContext(ctx, `SELECT value, mark, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM epoch WHERE id = 1 AND NOT pg_is_in_recovery()`).
+		Scan(&seen.Value, &seen.Mark, &theirs)
+	if err != nil {
+		return fmt.Errorf("read the server's clock: %w", err)
+	}
+	took := time.Since(begun)
+	off := begun.Add(took/2).Sub(Time(theirs)).Abs() - took/2
+	p.db.stats.skew.Store(int64(off))
+	if skewed := off > skewLimit; p.skewed.Swap(skewed) != skewed {
+		p.db.log.Warn("compared the clock with the database's", "off_by", off.String(), "ready", !skewed)
+	}
+	return p.observe(ctx, known, seen)
+}
+
+var (
+	errSkewed  = errors.New("this machine's clock differs from the database's by more than a second")
+	errStandby = errors.New("the database answers, but is no primary")
+)
+
+func (p *postgres) ready(ctx context.Context) error {
+	if err := p.db.Err(); err != nil {
+		return err
+	}
+	if p.skewed.Load() {
+		return errSkewed
+	}
+	return p.fresh(ctx)
+}
+
+func (p *postgres) close() error {
+	var err error
+	p.closing.Do(func() {
+		p.stop()
+		p.background.Wait()
+		p.flights.wait()
+		for _, pool := range p.pools {
+			err = errors.Join(err, pool.Close())
+		}
+		for _, c := range p.connectors {
+			c.close()
+		}
+	})
+	return err
+}
+
+// literal returns texts as an array of SQL. They are ids of ours; anything else is a programmer's mistake.
+func literal(texts []string) string {
+	var b strings.Builder
+	b.WriteString("'{")
+	for i, t := range texts {
+		for _, r := range t {
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != ':' {
+				panic("db: an id of another alphabet: " + strconv.Quote(t))
+			}
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(t)
+	}
+	b.WriteString("}'")
+	return b.String()
+}

@@ -1,0 +1,194 @@
+package db
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// connectTimeout bounds the way to one host, with TLS and sign-in.
+const connectTimeout = 5 * time.Second
+
+// connector opens connections. Opening one may take longer than whoever asks for it can wait, so it goes on without
+// them, and the next one gets it.
+type connector struct {
+	inner driver.Connector
+	slots chan struct{}    // one for each that is being opened
+	spare chan driver.Conn // opened too late for whoever asked
+	done  chan struct{}
+}
+
+func newConnector(config *pgx.ConnConfig, most int, ping bool) *connector {
+	config = config.Copy()
+	config.OnNotice = func(c *pgconn.PgConn, n *pgconn.Notice) {
+		if warned, ok := c.CustomData()[warnings].(*[]string); ok && n.SeverityUnlocalized == "WARNING" {
+			*warned = append(*warned, n.Message)
+		}
+	}
+	var options []stdlib.OptionOpenDB
+	if !ping {
+		options = append(options, stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }))
+	}
+	return &connector{
+		inner: stdlib.GetConnector(*config, options...),
+		slots: make(chan struct{}, most), spare: make(chan driver.Conn, most), done: make(chan struct{}),
+	}
+}
+
+// Driver implements [driver.Connector].
+func (c *connector) Driver() driver.Driver { return c.inner.Driver() }
+
+// Connect implements [driver.Connector].
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	select {
+	case ready := <-c.spare:
+		return ready, nil
+	default:
+	}
+	select {
+	case ready := <-c.spare:
+		return ready, nil
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	opened := make(chan opening) // whoever waits takes it; nobody waits once ctx is done
+	go func() {
+		defer func() { <-c.slots }()
+		o := c.open()
+		select {
+		case opened <- o:
+		case <-ctx.Done():
+			c.keep(o)
+		}
+	}()
+	select {
+	case o := <-opened:
+		return o.conn, o.err
+	case ready := <-c.spare:
+		return ready, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type opening struct {
+	conn driver.Conn
+	err  error
+}
+
+func (c *connector) open() opening {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*connectTimeout)
+	defer cancel()
+	conn, err := c.inner.Connect(ctx)
+	if err != nil {
+		return opening{err: err}
+	}
+	plain, ok := conn.(*stdlib.Conn)
+	if !ok {
+		return opening{err: errors.Join(fmt.Errorf("a connection of another kind: %T", conn), conn.Close())}
+	}
+	return opening{conn: &connection{Conn: plain}}
+}
+
+func (c *connector) keep(o opening) {
+	if o.conn == nil {
+		return
+	}
+	select {
+	case <-c.done:
+		_ = o.conn.Close()
+		return
+	default:
+	}
+	select {
+	case c.spare <- o.conn:
+	default:
+		_ = o.conn.Close()
+	}
+}
+
+func (c *connector) close() {
+	close(c.done)
+	for {
+		select {
+		case o := <-c.spare:
+			_ = o.Close()
+		default:
+			return
+		}
+	}
+}
+
+// connection is a connection whose transactions begin and end with one message each, whatever else has to be said then.
+type connection struct {
+	*stdlib.Conn
+	beforeCommit string // said in one message with the COMMIT of the transaction that is open
+}
+
+// BeginTx implements [driver.ConnBeginTx]. Only [postgres.write] begins transactions.
+func (c *connection) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
+	c.beforeCommit = ""
+	if err := c.say(ctx, beginWrite, "SET"); err != nil {
+		return nil, err
+	}
+	return &transaction{conn: c, ctx: ctx}, nil
+}
+
+// say sends statements in one message and expects the last one to end with the tag.
+func (c *connection) say(ctx context.Context, statements, tag string) error {
+	results, err := c.Conn.Conn().PgConn().Exec(ctx, statements).ReadAll()
+	if err != nil {
+		return err
+	}
+	if len(results) == 0 || results[len(results)-1].CommandTag.String() != tag {
+		return errRolledBack
+	}
+	return nil
+}
+
+type transaction struct {
+	conn *connection
+	ctx  context.Context //nolint:containedctx // a transaction lives in the context that it began in
+}
+
+// warnings is where a connection collects what the server warns of.
+const warnings = "warnings"
+
+// errNotReplicated is the error of a commit that holds on the primary alone: whoever waited for the standbys was told to
+// give up, so that a failover may undo it.
+var errNotReplicated = errors.New("the server committed without its standbys")
+
+// Commit implements [driver.Tx].
+func (t *transaction) Commit() error {
+	var warned []string
+	data := t.conn.Conn.Conn().PgConn().CustomData()
+	data[warnings] = &warned
+	defer delete(data, warnings)
+	if err := t.conn.say(t.ctx, t.conn.beforeCommit+"commit", "COMMIT"); err != nil {
+		return err
+	}
+	if len(warned) > 0 {
+		// The only warning that a commit has. Its text is in the server's language, so that it is not looked at.
+		return fmt.Errorf("%w: %s", errNotReplicated, warned[0])
+	}
+	return nil
+}
+
+// Rollback implements [driver.Tx].
+func (t *transaction) Rollback() error {
+	if t.conn.Conn.Conn().PgConn().TxStatus() == 'I' {
+		return nil // a commit that was refused has ended it
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
+	defer cancel()
+	return t.conn.say(ctx, "rollback", "ROLLBACK")
+}

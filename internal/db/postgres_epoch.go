@@ -1,0 +1,193 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// maxFlights is how many reads of the epoch are under way at once. With two that take turns, whoever arrives waits for
+	// half a round trip on average before their own read begins.
+	maxFlights = 2
+	// mostChanges is how many changes a node catches up with one by one. Beyond, forgetting everything is cheaper.
+	mostChanges = 10_000
+)
+
+// flights lets many requests share few reads. A request joins a read that has not begun yet, never one that is under
+// way: what that one saw may be older than the request.
+type flights struct {
+	look func(ctx context.Context) error
+
+	mu       sync.Mutex
+	boarding *flight // not begun: who arrives now joins it; nil: nobody waits
+	flying   int
+	landing  sync.WaitGroup
+}
+
+type flight struct {
+	landed chan struct{}
+	err    error // set before landed is closed
+}
+
+// join returns what a read that began after the call found.
+func (f *flights) join(ctx context.Context) error {
+	f.mu.Lock()
+	mine := f.boarding
+	if mine == nil {
+		mine = &flight{landed: make(chan struct{})}
+		f.boarding = mine
+	}
+	if f.flying < maxFlights {
+		f.flying++
+		f.boarding = nil
+		f.landing.Go(func() { f.fly(mine) })
+	}
+	f.mu.Unlock()
+	select {
+	case <-mine.landed:
+		return mine.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fly reads for one flight after the other, until nobody waits.
+func (f *flights) fly(current *flight) {
+	for current != nil {
+		current.err = f.look(context.Background())
+		close(current.landed)
+		f.mu.Lock()
+		current, f.boarding = f.boarding, nil
+		if current == nil {
+			f.flying--
+		}
+		f.mu.Unlock()
+	}
+}
+
+// wait returns when no read is under way.
+func (f *flights) wait() { f.landing.Wait() }
+
+// fresh implements [DB.Fresh].
+func (p *postgres) fresh(ctx context.Context) error {
+	if err := p.db.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.wait)
+	defer cancel()
+	p.db.stats.Waits.Add(1)
+	return p.flights.join(ctx)
+}
+
+// look reads the epoch once, and tells the subscribers what has changed.
+func (p *postgres) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.wait)
+	defer cancel()
+	begun := time.Now()
+	known := *p.applied.Load()
+	seen, err := readEpoch(ctx, p.watcher)
+	if err != nil && ctx.Err() == nil {
+		// A connection that the server closed long ago is found out by using it. Another may do.
+		seen, err = readEpoch(ctx, p.watcher)
+	}
+	if err == nil {
+		p.db.stats.ReadSeconds.Observe(time.Since(begun).Seconds())
+		err = p.observe(ctx, known, seen)
+	}
+	if err != nil {
+		p.db.stats.Failures.Add(1)
+	}
+	return err
+}
+
+// readEpoch reads the epoch from the primary. A standby may be behind, and says so.
+func readEpoch(ctx context.Context, q Queryer) (e Epoch, err error) {
+	err = q.QueryRowContext(ctx, `SELECT value, mark FROM epoch WHERE id = 1 AND NOT pg_is_in_recovery()`).Scan(&e.Value, &e.Mark)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, errStandby
+	}
+	if err != nil {
+		return e, fmt.Errorf("read the epoch: %w", err)
+	}
+	return e, nil
+}
+
+// observe brings the subscribers up to an epoch that was seen by a read which began when they knew of known. When it
+// returns nil, they know at least that epoch.
+func (p *postgres) observe(ctx context.Context, known, seen Epoch) error {
+	if *p.applied.Load() == seen {
+		p.db.stats.saw(seen)
+		return nil
+	}
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	applied := *p.applied.Load()
+	switch {
+	case applied == seen:
+	case seen.Value < known.Value, seen.Value == applied.Value:
+		p.drop(seen, "the history of the database is not the one that was known")
+	case seen.Value < applied.Value:
+		// An older read that lands late: another has overtaken it.
+	default:
+		if err := p.catchUp(ctx, applied, seen); err != nil {
+			return err
+		}
+	}
+	p.db.stats.saw(*p.applied.Load())
+	return nil
+}
+
+// catchUp reads what changed between applied and seen, and what came after, and tells the subscribers. Any doubt about its
+// being all makes them forget everything. The caller holds applying.
+func (p *postgres) catchUp(ctx context.Context, applied, seen Epoch) error {
+	rows, err := p.watcher.QueryContext(ctx, `SELECT epoch, mark, kind, key FROM changes WHERE epoch >= $1 ORDER BY epoch LIMIT $2`, applied.Value, mostChanges+1)
+	if err != nil {
+		return fmt.Errorf("read the changes: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var changes []Change
+	var at Epoch
+	read, whole := 0, true
+	for rows.Next() {
+		var e Epoch
+		var c Change
+		if err := rows.Scan(&e.Value, &e.Mark, &c.Kind, &c.Key); err != nil {
+			return fmt.Errorf("read the changes: %w", err)
+		}
+		if read++; read == 1 {
+			whole = e == applied // the history goes through where we are
+		} else if e != at {
+			whole = whole && e.Value == at.Value+1 // and has no hole
+		}
+		if at = e; e.Value > applied.Value {
+			changes = append(changes, c)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read the changes: %w", err)
+	}
+	reaches := at.Value > seen.Value || at == seen
+	if !whole || !reaches || read > mostChanges {
+		p.drop(seen, "the changes since the last look are not all on record")
+		return nil
+	}
+	for _, s := range p.db.subscribers {
+		s.Apply(at, changes)
+	}
+	p.applied.Store(&at)
+	return nil
+}
+
+// drop makes the subscribers forget everything. The caller holds applying.
+func (p *postgres) drop(epoch Epoch, why string) {
+	p.db.log.Info("forgot everything that was cached", "because", why, "epoch", epoch.Value)
+	p.db.stats.Drops.Add(1)
+	for _, s := range p.db.subscribers {
+		s.Drop(epoch)
+	}
+	p.applied.Store(&epoch)
+}

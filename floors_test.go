@@ -61,10 +61,10 @@ func mayImport(from, to string, test bool) bool {
 	switch {
 	case test && !slices.Contains(pure, from):
 		return true // a room's tests may look at it from above
-	case slices.Contains(scaffold, to):
-		return test
 	case slices.Contains(scaffold, from):
 		return slices.Contains(ground, to) || before(scaffold, to, from)
+	case slices.Contains(scaffold, to):
+		return test
 	case top(from):
 		return true
 	case slices.Contains(pure, from):

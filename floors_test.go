@@ -64,7 +64,7 @@ func mayImport(from, to string, test bool) bool {
 	case slices.Contains(scaffold, from):
 		return slices.Contains(ground, to) || before(scaffold, to, from)
 	case slices.Contains(scaffold, to):
-		return test
+		return test || top(from)
 	case top(from):
 		return true
 	case slices.Contains(pure, from):

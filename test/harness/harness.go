@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"carnet/internal/storetest"
 )
 
 // Password is what the people of tests sign in with.
@@ -84,12 +86,14 @@ func Root() (string, error) {
 
 // Server is a running program.
 type Server struct {
-	tb    testing.TB
-	Dir   string // its data folder
-	URL   string
-	Admin string   // address of the metrics, when asked for
-	args  []string // of serve
-	wrap  []string // command in front of the program, such as strace
+	tb  testing.TB
+	Dir string // its data folder
+	// Database is the URL of the database that it shares with other nodes; empty: the embedded store.
+	Database string
+	URL      string
+	Admin    string   // address of the metrics, when asked for
+	args     []string // of serve
+	wrap     []string // command in front of the program, such as strace
 
 	cmd  *exec.Cmd
 	Out  *Output // what it printed on standard output
@@ -106,6 +110,38 @@ func Args(args ...string) Option { return func(s *Server) { s.args = append(s.ar
 
 // Dir makes the server use a folder.
 func Dir(dir string) Option { return func(s *Server) { s.Dir = dir } }
+
+// On makes the server a node over a database.
+func On(url string) Option { return func(s *Server) { s.Database = url } }
+
+// embedded is what [On] says of a server that must have its store inside, whatever engine the suite runs on.
+const embedded = "embedded"
+
+// Embedded gives the server its store inside, whatever engine the suite runs on: for what is about files.
+func Embedded() Option { return On(embedded) }
+
+// Engine returns the engine that servers of this run have unless they say otherwise: sqlite or postgres. Suites run on
+// one after the other.
+func Engine() string {
+	if engine := os.Getenv("CARNET_TEST_ENGINE"); engine != "" {
+		return engine
+	}
+	return "sqlite"
+}
+
+// database gives the server a database of its own where the run is on PostgreSQL.
+func (s *Server) database() {
+	s.tb.Helper()
+	switch {
+	case s.Database == embedded:
+		s.Database = ""
+	case s.Database == "" && Engine() == "postgres":
+		s.Database = storetest.Database(s.tb)
+	}
+	if s.Database != "" {
+		s.args = append(s.args, "--database", s.Database)
+	}
+}
 
 // Wrap runs the program by way of another command.
 func Wrap(command ...string) Option { return func(s *Server) { s.wrap = command } }
@@ -131,6 +167,7 @@ func Start(tb testing.TB, options ...Option) *Server {
 	address := FreeAddress(tb)
 	s.URL = "http://" + address
 	s.args = append([]string{"serve", "--listen", address, "--data", s.Dir}, s.args...)
+	s.database()
 	tb.Cleanup(s.Kill)
 	s.Run()
 	return s
@@ -329,11 +366,20 @@ func (s *Server) wait(what string, look func() string) string {
 // Operate runs an operator's command on the server's folder and expects it to succeed.
 func (s *Server) Operate(stdin string, args ...string) string {
 	s.tb.Helper()
-	out, errs, code := Command(s.tb, nil, stdin, append([]string{"admin", "--data", s.Dir}, args...)...)
+	out, errs, code := Command(s.tb, nil, stdin, append(s.operator(), args...)...)
 	if code != 0 {
 		s.tb.Fatalf("carnet admin %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
 	}
 	return out
+}
+
+// operator begins an operator's command on the server's store.
+func (s *Server) operator() []string {
+	command := []string{"admin", "--data", s.Dir}
+	if s.Database != "" {
+		command = append(command, "--database", s.Database)
+	}
+	return command
 }
 
 // CreateUser makes a verified account.

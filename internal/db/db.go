@@ -35,7 +35,7 @@ type Options struct {
 	URL string
 	// Connections is the most that a node opens to a PostgreSQL server; 0 means [DefaultConnections].
 	Connections int
-	// Patience is how long a verification waits for a PostgreSQL server before it says that it cannot tell; 0 means
+	// Patience is for how long a PostgreSQL server may be silent before a verification says that it cannot tell; 0 means
 	// [DefaultPatience].
 	Patience time.Duration
 	// Log receives what an operator should know. It must not be nil.
@@ -64,7 +64,7 @@ type engine interface {
 	read() Queryer
 	lookups() Queryer
 	prepares() bool
-	patience() time.Duration
+	attempt(ctx context.Context) (context.Context, context.CancelFunc)
 	subscribe(Subscriber)
 	fresh(ctx context.Context) error
 	write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error
@@ -172,9 +172,14 @@ func (d *DB) Lookups() (q Queryer, prepares bool) { return d.engine.lookups(), d
 // Subscribe registers a subscriber. It is called while wiring, before the first write.
 func (d *DB) Subscribe(s Subscriber) { d.engine.subscribe(s) }
 
-// Patience returns how long a verification may wait for the store. 0 means as long as it takes: an embedded store is not
-// cut off.
-func (d *DB) Patience() time.Duration { return d.engine.patience() }
+// Shared reports whether others write to the store, too, so that a cache must ask [DB.Fresh] before it is believed.
+func (d *DB) Shared() bool { return d.engine.name() != "sqlite" }
+
+// Attempt returns a context for a look-up that somebody waits for: it ends when the store seems to be cut off. The caller
+// calls done. An embedded store is never cut off, and a look-up there takes less time than watching over it.
+func (d *DB) Attempt(ctx context.Context) (attempt context.Context, done context.CancelFunc) {
+	return d.engine.attempt(context.WithoutCancel(ctx))
+}
 
 // Fresh returns nil once every subscriber has been told of everything that was committed before the call, by anybody on
 // any node. An error means that this could not be found out in time: nothing that was cached may be believed. On an

@@ -21,9 +21,12 @@ import (
 // DefaultConnections is the most that a node opens to a PostgreSQL server unless told otherwise.
 const DefaultConnections = 32
 
-// DefaultPatience is how long a verification waits for the database. With it, a node that is cut off answers 503 within
-// 250 ms.
+// DefaultPatience is for how long the database may be silent before verifications give up. With it, a node that is cut
+// off answers 503 within 250 ms, while one whose database is slow answers late.
 const DefaultPatience = 200 * time.Millisecond
+
+// longestAttempt is how many times its patience a verification waits for a database that does answer others.
+const longestAttempt = 10
 
 // Shares of a node's connections. Each kind of work has its own, so that none can starve another: a slow list holds up
 // no verification, and a writer that reads on the side never waits for writers.
@@ -41,7 +44,9 @@ type postgres struct {
 	connectors                      []*connector
 
 	flights flights
-	wait    time.Duration // for an answer to what verification asks
+	wait    time.Duration // how long the database may be silent
+	heard   atomic.Int64  // when it last answered, in nanoseconds since started
+	started time.Time
 
 	applying sync.Mutex            // guards subscribers and the order in which they hear; held while changes are read
 	applied  atomic.Pointer[Epoch] // what they know; stored under applying, after they were told
@@ -65,14 +70,16 @@ func openPostgres(ctx context.Context, d *DB, options Options) (*postgres, error
 	if most < leastConnections {
 		return nil, fmt.Errorf("a node needs at least %d connections to the database", leastConnections)
 	}
-	p := &postgres{db: d, stop: func() {}}
+	p := &postgres{db: d, stop: func() {}, started: time.Now()}
 	p.wait = options.Patience
 	if p.wait == 0 {
 		p.wait = DefaultPatience
 	}
 	p.flights.look = p.look
 	rest := most - epochConnections - lookupConnections
-	p.watcher = p.pool(config, epochConnections, false)
+	quick := config.Copy()
+	quick.ConnectTimeout = min(config.ConnectTimeout, watcherTimeout)
+	p.watcher = p.pool(quick, epochConnections, false)
 	p.lookup = p.pool(config, lookupConnections, true)
 	p.reader = p.pool(config, rest/2, true)
 	p.writer = p.pool(config, rest-rest/2, true)
@@ -147,11 +154,10 @@ func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
 	return pool
 }
 
-func (*postgres) name() string              { return "postgres" }
-func (p *postgres) read() Queryer           { return bounded{p.reader} }
-func (p *postgres) lookups() Queryer        { return bounded{p.lookup} }
-func (p *postgres) patience() time.Duration { return p.wait }
-func (*postgres) prepares() bool            { return false } // a pooler gives every transaction another connection
+func (*postgres) name() string       { return "postgres" }
+func (p *postgres) read() Queryer    { return bounded{p.reader} }
+func (p *postgres) lookups() Queryer { return bounded{p.lookup} }
+func (*postgres) prepares() bool     { return false } // a pooler gives every transaction another connection
 
 func (p *postgres) subscribe(s Subscriber) {
 	p.applying.Lock()
@@ -169,7 +175,7 @@ func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
 	args := &Args{}
 	var locks []string
 	for _, k := range keys {
-		sum := sha256.Sum256([]byte(k)) // the server's locks are numbers, and some texts it would not even read
+		sum := sha256.Sum256([]byte(k))                                                                      // the server's locks are numbers, and some texts it would not even read
 		locks = append(locks, "pg_advisory_xact_lock("+args.Add(int64(binary.BigEndian.Uint64(sum[:])))+")") //nolint:gosec // any 64 bits
 	}
 	// The locks are a statement of their own: what they protect must be read by a later one, with a later snapshot.

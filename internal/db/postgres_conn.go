@@ -15,6 +15,10 @@ import (
 // connectTimeout bounds the way to one host, with TLS and sign-in.
 const connectTimeout = 5 * time.Second
 
+// watcherTimeout is that of connections for reads of the epoch. After a network has healed, nobody verifies before there
+// is one, so that it is better to begin anew than to wait for a packet that was lost.
+const watcherTimeout = 2 * time.Second
+
 // connector opens connections. Opening one may take longer than whoever asks for it can wait, so it goes on without
 // them, and the next one gets it.
 type connector struct {

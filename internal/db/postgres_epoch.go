@@ -60,12 +60,19 @@ func (f *flights) fly(current *flight) {
 	for current != nil {
 		current.err = f.look(context.Background())
 		close(current.landed)
+		failed := current.err
 		f.mu.Lock()
 		current, f.boarding = f.boarding, nil
-		if current == nil {
+		if current == nil || errors.Is(failed, errSilent) {
 			f.flying--
 		}
 		f.mu.Unlock()
+		if current != nil && errors.Is(failed, errSilent) {
+			// Whoever boarded while the database was silent would wait for as long again to learn the same.
+			current.err = failed
+			close(current.landed)
+			return
+		}
 	}
 }
 
@@ -77,16 +84,88 @@ func (p *postgres) fresh(ctx context.Context) error {
 	if err := p.db.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.wait)
-	defer cancel()
 	p.db.stats.Waits.Add(1)
 	return p.flights.join(ctx)
 }
 
+// errSilent says that the database did not answer anybody for a while: the node may be cut off.
+var errSilent = errors.New("the database does not answer")
+
+// attempt implements [DB.Attempt].
+func (p *postgres) attempt(ctx context.Context) (context.Context, context.CancelFunc) {
+	return p.limit(ctx, true)
+}
+
+// limit returns a context that ends when the database was silent for as long as its patience lasts, whoever asked it; one
+// that is slow, but answers, has ten times as long. With provoke, signs of life are asked for meanwhile, because whoever
+// waits may be the only one who does.
+func (p *postgres) limit(ctx context.Context, provoke bool) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watchdog{cancel: cancel}
+	begun, first := time.Now(), p.wait
+	if provoke {
+		first /= 4
+	}
+	w.start(first, func() (again time.Duration) {
+		waited := time.Since(begun)
+		quiet := min(waited, p.silence())
+		if quiet >= p.wait || waited >= longestAttempt*p.wait {
+			cancel(errSilent)
+			return 0
+		}
+		if provoke {
+			go func() { _ = p.flights.join(ctx) }()
+			return p.wait / 4
+		}
+		return p.wait - quiet
+	})
+	return ctx, w.stop
+}
+
+// watchdog looks at something from time to time until it is stopped.
+type watchdog struct {
+	cancel context.CancelCauseFunc
+	mu     sync.Mutex // guards what follows
+	timer  *time.Timer
+	over   bool
+}
+
+// start has look called after a while, and again after as long as it says; 0 ends it.
+func (w *watchdog) start(after time.Duration, look func() (again time.Duration)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(after, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.over {
+			return
+		}
+		if again := look(); again > 0 {
+			w.timer.Reset(again)
+		}
+	})
+}
+
+func (w *watchdog) stop() {
+	w.mu.Lock()
+	w.over = true
+	w.timer.Stop()
+	w.mu.Unlock()
+	w.cancel(nil)
+}
+
+// alive notes that the database answered.
+func (p *postgres) alive() { p.heard.Store(int64(time.Since(p.started))) }
+
+// silence returns how long ago the database last answered.
+func (p *postgres) silence() time.Duration {
+	return time.Since(p.started) - time.Duration(p.heard.Load())
+}
+
 // look reads the epoch once, and tells the subscribers what has changed.
 func (p *postgres) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.wait)
-	defer cancel()
+	ctx, done := p.limit(ctx, false)
+	defer done()
 	begun := time.Now()
 	known := *p.applied.Load()
 	seen, err := readEpoch(ctx, p.watcher)
@@ -95,11 +174,15 @@ func (p *postgres) look(ctx context.Context) error {
 		seen, err = readEpoch(ctx, p.watcher)
 	}
 	if err == nil {
+		p.alive()
 		p.db.stats.ReadSeconds.Observe(time.Since(begun).Seconds())
 		err = p.observe(ctx, known, seen)
 	}
 	if err != nil {
 		p.db.stats.Failures.Add(1)
+	}
+	if errors.Is(context.Cause(ctx), errSilent) {
+		return errSilent
 	}
 	return err
 }

@@ -103,8 +103,11 @@ func (*sqlite) name() string                { return "sqlite" }
 func (s *sqlite) read() Queryer             { return s.reader }
 func (s *sqlite) lookups() Queryer          { return s.reader }
 func (*sqlite) prepares() bool              { return true }
-func (*sqlite) patience() time.Duration     { return 0 }
 func (*sqlite) fresh(context.Context) error { return nil }
+
+func (*sqlite) attempt(ctx context.Context) (context.Context, context.CancelFunc) {
+	return ctx, func() {}
+}
 
 func (*sqlite) hold(context.Context, *sql.Tx, []string) error { return nil }
 

@@ -18,10 +18,8 @@ import (
 
 // read looks the value up in the store and keeps what it finds.
 func (s *Service) read(ctx context.Context, k key, digest token.Digest) (*Grant, error) {
-	if s.patience == 0 {
-		// A read takes less time than it takes to watch over a caller who may hang up.
-		ctx = context.WithoutCancel(ctx)
-	}
+	ctx, done := s.db.Attempt(ctx)
+	defer done()
 	known := s.cache.now()
 	q, err := s.prepared(ctx)
 	if err != nil {

@@ -49,15 +49,16 @@ type Service struct {
 	db    *db.DB
 	now   func() time.Time
 	cache *cache
-	// patience is how long to wait for a store that others write to, too; 0: it is ours alone.
-	patience time.Duration
-	uses     struct{ tokens, sessions, late *lastuse.Tracker }
-	stats    Stats
+	// shared says that others write to the store, too.
+	shared bool
+	uses   struct{ tokens, sessions, late *lastuse.Tracker }
+	stats  Stats
 
 	preparing sync.Mutex
 	queries   *rows.Queries
 
-	beforePut func() // tests: runs between the reading of a grant and its keeping
+	beforePut func()        // tests: runs between the reading of a grant and its keeping
+	uncached  *rows.Queries // measurements: see [Service.Uncached]
 }
 
 // Stats counts what verification does, for metrics.
@@ -72,7 +73,7 @@ func New(c Config) *Service {
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCacheSize
 	}
-	s := &Service{db: c.DB, now: c.Now, patience: c.DB.Patience()}
+	s := &Service{db: c.DB, now: c.Now, shared: c.DB.Shared()}
 	s.uses.tokens, s.uses.sessions, s.uses.late = c.TokenUses, c.SessionUses, c.LateUses
 	s.cache = newCache(c.CacheSize, &s.stats)
 	c.DB.Subscribe(s.cache)
@@ -145,14 +146,13 @@ func (s *Service) Verify(ctx context.Context, text string, from lastuse.Origin) 
 	}
 	digest := token.DigestOf(text)
 	k := key{lookup: lookup, session: kind == token.Session}
-	if s.patience > 0 {
+	if s.shared {
 		if _, err := token.Parse(text); err != nil {
 			return nil, errInvalid
 		}
-		// One budget for all that has to be asked. A client who hangs up saves nothing: others wait for the same answer.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.patience)
-		defer cancel()
+		if s.uncached != nil {
+			return s.lookUp(ctx, k, digest, from)
+		}
 		// Whoever is about to believe the cache must know first what others did.
 		if err := s.db.Fresh(ctx); err != nil {
 			return nil, unavailable(err)

@@ -41,6 +41,7 @@ type serveCommand struct {
 	SignInLimit int           `default:"30" env:"CARNET_SIGNIN_LIMIT" help:"Sign-in tries per address and minute."`
 	TokenLimit  int           `default:"600" env:"CARNET_TOKEN_LIMIT" help:"Tokens that a user may create per hour."`
 	Connections int           `name:"database-connections" default:"32" env:"CARNET_DATABASE_CONNECTIONS" placeholder:"N" help:"Most connections that this node opens to the database."`
+	Patience    time.Duration `name:"database-patience" default:"200ms" env:"CARNET_DATABASE_PATIENCE" placeholder:"TIME" help:"How long the database may be silent before verifications are answered 503."`
 	DrainDelay  time.Duration `default:"0s" env:"CARNET_DRAIN_DELAY" placeholder:"TIME" help:"How long to go on serving, not ready, once asked to stop, so that a load balancer turns elsewhere first."`
 	CacheSize   int           `default:"50000" env:"CARNET_CACHE_SIZE" placeholder:"N" help:"Verified credentials to keep in memory, at about 1.5 kB each."`
 }
@@ -67,16 +68,16 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 		return cli.Usage("--cache-size must be at least 1")
 	}
 	c.tuneMemory()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	address, err := c.tryAddress(ctx)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w. Is another server running there? Give --listen another address", c.Listen, err)
+		return err
 	}
-	publicURL, err := c.publicURL(listener.Addr())
+	publicURL, err := c.publicURL(address)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	h, err := house.Build(ctx, house.Plan{
-		Data: c.Data, Database: c.Database, Connections: c.Connections, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
+		Data: c.Data, Database: c.Database, Connections: c.Connections, Patience: c.Patience, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
 		Limits: house.Limits{SignInsPerMinute: c.SignInLimit, TokensPerHour: c.TokenLimit}, CacheSize: c.CacheSize,
 		Fatal: func(err error) {
 			// Nothing may be acknowledged any more: no drain, no goodbye.
@@ -85,15 +86,37 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 		},
 	})
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
-	err = c.run(ctx, log, t.Out, h, listener, publicURL, proxies)
+	listener, err := listen(ctx, address.String())
+	if err == nil {
+		err = c.run(ctx, log, t.Out, h, listener, publicURL, proxies)
+	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if err = errors.Join(err, h.Close(closing)); err == nil {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// tryAddress returns the address to listen on, with the port that the system chose where none was asked for. Nobody is
+// let in yet: a node may wait for its database, or for another that migrates it. A balancer takes a refused connection
+// to another node at once; one that is taken and not answered would be a slow answer to it, or a failed one.
+func (c *serveCommand) tryAddress(ctx context.Context) (net.Addr, error) {
+	listener, err := listen(ctx, c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	return listener.Addr(), listener.Close()
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w. Is another server running there? Give --listen another address", address, err)
+	}
+	return listener, nil
 }
 
 // What the Go runtime may hold: everything but the cache, and for each credential in it. The engine's page caches and
@@ -144,7 +167,7 @@ func (c *serveCommand) run(ctx context.Context, log *slog.Logger, out io.Writer,
 			return errors.Join(err, listener.Close())
 		}
 		jobs = append(jobs, func() error {
-			return admin.Serve(ctx, socket, admin.Operator{Account: h.Account, Org: h.Org}, log)
+			return admin.Serve(ctx, socket, admin.Operator{Account: h.Account, Org: h.Org, Tokens: h.Tokens, Store: h.DB}, log)
 		})
 	}
 	var wg sync.WaitGroup

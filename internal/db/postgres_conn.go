@@ -5,7 +5,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -136,6 +138,18 @@ func (c *connector) close() {
 type connection struct {
 	*stdlib.Conn
 	beforeCommit string // said in one message with the COMMIT of the transaction that is open
+}
+
+// noText is a text that nothing stored is equal to: everything that people write is checked for such characters first.
+const noText = "\x01\x02 no text of ours \x02\x01"
+
+// CheckNamedValue implements [driver.NamedValueChecker]. PostgreSQL refuses to even compare with a text that it could not
+// hold. Where callers send one, in an id or an address, it is equal to nothing.
+func (c *connection) CheckNamedValue(v *driver.NamedValue) error {
+	if text, ok := v.Value.(string); ok && (!utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0) {
+		v.Value = noText
+	}
+	return c.Conn.CheckNamedValue(v)
 }
 
 // BeginTx implements [driver.ConnBeginTx]. Only [postgres.write] begins transactions.

@@ -38,11 +38,12 @@ type House struct {
 
 // Plan says how to build a house.
 type Plan struct {
-	Data        string // the data folder
-	Database    string // URL of a PostgreSQL database; empty: the store inside the data folder
-	Connections int    // the most to that database; 0: its default
-	PublicURL   string // where browsers reach the server
-	SMTPURL     string // where mail goes; empty: into files in the data folder
+	Data        string        // the data folder
+	Database    string        // URL of a PostgreSQL database; empty: the store inside the data folder
+	Connections int           // the most to that database; 0: its default
+	PublicURL   string        // where browsers reach the server
+	SMTPURL     string        // where mail goes; empty: into files in the data folder
+	Patience    time.Duration // how long that database may be silent; 0: its default
 	Log         *slog.Logger
 	Fatal       func(error) // called when the store failed; see [db.Options]
 	Limits      Limits
@@ -57,7 +58,7 @@ type Limits struct {
 
 // Build opens the store and wires the rooms. The caller closes the house.
 func Build(ctx context.Context, p Plan) (*House, error) {
-	store, err := db.Open(ctx, db.Options{Dir: p.Data, URL: p.Database, Connections: p.Connections, Log: p.Log, Fatal: p.Fatal})
+	store, err := db.Open(ctx, db.Options{Dir: p.Data, URL: p.Database, Connections: p.Connections, Patience: p.Patience, Log: p.Log, Fatal: p.Fatal})
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +76,9 @@ func wire(ctx context.Context, p Plan, store *db.DB) (*House, error) {
 	}
 	key, err := store.InstanceKey(ctx, "cursors")
 	if err != nil {
+		return nil, err
+	}
+	if _, err := store.SystemID(ctx); err != nil {
 		return nil, err
 	}
 	cursors := page.New(key)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,12 +48,9 @@ func Content(tb testing.TB, d *db.DB) map[string][]byte {
 		if err := d.Read().QueryRowContext(context.Background(), `SELECT current_database()`).Scan(&name); err != nil {
 			tb.Fatalf("ask for the database's name: %v", err)
 		}
-		server, err := pgtest.Shared()
-		if err == nil {
-			content["dump"], err = server.Dump(name)
-		}
-		if err != nil {
-			tb.Fatalf("dump the database: %v", err)
+		var err error
+		if content["dump"], err = Dump("/" + name); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	err := filepath.WalkDir(d.Dir(), func(path string, entry os.DirEntry, err error) error {
@@ -121,6 +119,16 @@ func Database(tb testing.TB) string {
 	}
 	tb.Cleanup(func() { _ = server.Do("postgres", "DROP DATABASE "+name+" WITH (FORCE)") })
 	return server.URL(name)
+}
+
+// Dump returns all that the database of the URL holds, as text.
+func Dump(url string) ([]byte, error) {
+	server, err := pgtest.Shared()
+	if err != nil {
+		return nil, err
+	}
+	name, _, _ := strings.Cut(url[strings.LastIndexByte(url, '/')+1:], "?")
+	return server.Dump(name)
 }
 
 // Each runs a test once for every engine, in parallel, each time on an empty store.

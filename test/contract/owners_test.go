@@ -4,8 +4,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"carnet/test/harness"
 )
 
 // owners: an organization always has an owner who can act.
@@ -24,7 +22,7 @@ func (w *world) owners(t *testing.T) {
 	refused := func(args ...string) {
 		t.Helper()
 		before := listed()
-		out, errs, code := harness.Command(t, nil, "", append([]string{"admin", "--data", w.server.Dir}, args...)...)
+		out, errs, code := w.server.TryOperate(args...)
 		if code == 0 || !strings.Contains(errs, "last owner") {
 			t.Errorf("%v: exit %d\n%s%s", args, code, out, errs)
 		}

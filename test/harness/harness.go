@@ -4,6 +4,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,6 +142,10 @@ func (s *Server) database() {
 	}
 	if s.Database != "" {
 		s.args = append(s.args, "--database", s.Database)
+		if !slices.Contains(s.args, "--database-patience") {
+			// A machine that runs many suites at once is slow, not cut off.
+			s.args = append(s.args, "--database-patience", "10s")
+		}
 	}
 }
 
@@ -363,6 +369,12 @@ func (s *Server) wait(what string, look func() string) string {
 	return ""
 }
 
+// TryOperate runs an operator's command on the server's store and returns what it says and its exit code.
+func (s *Server) TryOperate(args ...string) (stdout, stderr string, code int) {
+	s.tb.Helper()
+	return Command(s.tb, nil, "", append(s.operator(), args...)...)
+}
+
 // Operate runs an operator's command on the server's folder and expects it to succeed.
 func (s *Server) Operate(stdin string, args ...string) string {
 	s.tb.Helper()
@@ -371,6 +383,25 @@ func (s *Server) Operate(stdin string, args ...string) string {
 		s.tb.Fatalf("carnet admin %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
 	}
 	return out
+}
+
+// SQL runs statements on the server's store past it, as no operator should.
+func (s *Server) SQL(statements ...string) {
+	s.tb.Helper()
+	driver, name := "sqlite", "file:"+filepath.Join(s.Dir, "carnet.db")+"?_pragma=busy_timeout(5000)"
+	if s.Database != "" {
+		driver, name = "pgx", s.Database
+	}
+	pool, err := sql.Open(driver, name)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer func() { _ = pool.Close() }()
+	for _, statement := range statements {
+		if _, err := pool.ExecContext(context.Background(), statement); err != nil {
+			s.tb.Fatalf("%s: %v", statement, err)
+		}
+	}
 }
 
 // operator begins an operator's command on the server's store.

@@ -3,14 +3,12 @@ package incidents_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -20,7 +18,6 @@ import (
 
 	_ "modernc.org/sqlite" // writes into the file of a stopped server
 
-	"carnet/internal/db"
 	"carnet/test/harness"
 )
 
@@ -155,16 +152,16 @@ func TestSuspendedPersonIsOutAtEveryDoorAndStaysOut(t *testing.T) {
 func TestRevocationThatFailsSaysSo(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	for name, trigger := range map[string]string{
-		"the token's row":   `CREATE TRIGGER broken BEFORE UPDATE OF revoked_at ON tokens BEGIN SELECT RAISE(ABORT, 'broken'); END`,
-		"the epoch":         `CREATE TRIGGER broken BEFORE UPDATE ON epoch BEGIN SELECT RAISE(ABORT, 'broken'); END`,
-		"the change's note": `CREATE TRIGGER broken BEFORE INSERT ON changes BEGIN SELECT RAISE(ABORT, 'broken'); END`,
-		"the audit row":     `CREATE TRIGGER broken BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'broken'); END`,
+	for name, event := range map[string]string{
+		"the token's row":   `UPDATE OF revoked_at ON tokens`,
+		"the epoch":         `UPDATE ON epoch`,
+		"the change's note": `INSERT ON changes`,
+		"the audit row":     `INSERT ON audit_events`,
 	} {
 		id, value := w.session.CreateToken(organization, []string{"tasks:read"}, nil)
 		script := w.Anonymous().With(value)
 		script.Do("GET", "/me", nil).Want(http.StatusOK)
-		w.broken(t, trigger)
+		mend := w.broken(event)
 		answer := w.session.Do("DELETE", "/tokens/"+id, nil)
 		if answer.Status < 500 {
 			t.Errorf("%s could not be written, and the revocation says %d", name, answer.Status)
@@ -173,23 +170,22 @@ func TestRevocationThatFailsSaysSo(t *testing.T) {
 		if state := w.session.Do("GET", "/tokens/"+id, nil).Want(http.StatusOK).Text("state"); state != "live" {
 			t.Errorf("%s: the token is %q after a revocation that failed", name, state)
 		}
-		w.broken(t, `DROP TRIGGER broken`)
+		mend()
 		w.session.Do("DELETE", "/tokens/"+id, nil).Want(http.StatusOK)
 		script.Do("GET", "/me", nil).Want(http.StatusUnauthorized)
 	}
 }
 
-// broken changes the schema below the running server, the way that no operator should.
-func (w *town) broken(t *testing.T, statement string) {
-	t.Helper()
-	pool, err := sql.Open("sqlite", "file:"+filepath.Join(w.Dir, db.FileName)+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		t.Fatal(err)
+// broken makes a kind of statement fail below the running server, until it is mended.
+func (w *town) broken(event string) (mend func()) {
+	if w.Database == "" {
+		w.SQL(`CREATE TRIGGER broken BEFORE ` + event + ` BEGIN SELECT RAISE(ABORT, 'broken'); END`)
+		return func() { w.SQL(`DROP TRIGGER broken`) }
 	}
-	defer func() { _ = pool.Close() }()
-	if _, err := pool.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
+	w.SQL(`CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$`,
+		`CREATE TRIGGER broken BEFORE `+event+` FOR EACH ROW EXECUTE FUNCTION broken()`)
+	_, table, _ := strings.Cut(event, " ON ")
+	return func() { w.SQL(`DROP TRIGGER broken ON ` + table) }
 }
 
 // GO-2026-6033, 4365 (Gitea) and GO-2024-3006 (Argo CD): what began before the access ended does not outlive it. A

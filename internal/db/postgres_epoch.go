@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -29,6 +30,7 @@ type flights struct {
 }
 
 type flight struct {
+	aboard int // guarded by flights.mu until it begins
 	landed chan struct{}
 	err    error // set before landed is closed
 }
@@ -40,12 +42,12 @@ func (f *flights) join(ctx context.Context) error {
 	if mine == nil {
 		mine = &flight{landed: make(chan struct{})}
 		f.boarding = mine
+		if f.flying < maxFlights {
+			f.flying++
+			f.landing.Go(f.fly)
+		}
 	}
-	if f.flying < maxFlights {
-		f.flying++
-		f.boarding = nil
-		f.landing.Go(func() { f.fly(mine) })
-	}
+	mine.aboard++
 	f.mu.Unlock()
 	select {
 	case <-mine.landed:
@@ -56,23 +58,63 @@ func (f *flights) join(ctx context.Context) error {
 }
 
 // fly reads for one flight after the other, until nobody waits.
-func (f *flights) fly(current *flight) {
-	for current != nil {
+func (f *flights) fly() {
+	for current := f.depart(); current != nil; current = f.depart() {
 		current.err = f.look(context.Background())
 		close(current.landed)
-		failed := current.err
-		f.mu.Lock()
-		current, f.boarding = f.boarding, nil
-		if current == nil || errors.Is(failed, errSilent) {
-			f.flying--
-		}
-		f.mu.Unlock()
-		if current != nil && errors.Is(failed, errSilent) {
-			// Whoever boarded while the database was silent would wait for as long again to learn the same.
-			current.err = failed
-			close(current.landed)
+		if errors.Is(current.err, errSilent) {
+			f.ground(current.err)
 			return
 		}
+	}
+}
+
+// mostYields bounds how often a flight lets others run before it begins: microseconds in all, unless the processors are
+// busy.
+const mostYields = 4
+
+// depart returns the flight that begins now, nil when nobody waits for one. Whoever is ready to run may be about to ask,
+// too, most of all those who were answered a moment ago, together. So it lets them run for as long as more come aboard:
+// otherwise the first of such a crowd would fly alone, and all the others wait for two round trips.
+func (f *flights) depart() *flight {
+	for before, yields := -1, 0; yields < mostYields; yields++ {
+		aboard := f.aboard()
+		if aboard == before {
+			break
+		}
+		before = aboard
+		runtime.Gosched()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current := f.boarding
+	f.boarding = nil
+	if current == nil {
+		f.flying--
+	}
+	return current
+}
+
+// aboard returns how many wait for the next flight.
+func (f *flights) aboard() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.boarding == nil {
+		return 0
+	}
+	return f.boarding.aboard
+}
+
+// ground ends one who flies. Whoever boarded while the database was silent would wait for as long again to learn the same.
+func (f *flights) ground(err error) {
+	f.mu.Lock()
+	left := f.boarding
+	f.boarding = nil
+	f.flying--
+	f.mu.Unlock()
+	if left != nil {
+		left.err = err
+		close(left.landed)
 	}
 }
 

@@ -462,6 +462,13 @@ func (c *Client) In(slug string) *Client {
 	return &in
 }
 
+// Through returns a client that asks another node.
+func (c *Client) Through(url string) *Client {
+	through := *c
+	through.URL = url
+	return &through
+}
+
 // SignIn returns a client with a fresh session of the person.
 func (s *Server) SignIn(email string) *Client {
 	s.tb.Helper()

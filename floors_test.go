@@ -18,6 +18,7 @@ var (
 	ground = []string{
 		"access", "token", "internal/db", "internal/problem", "internal/request", "internal/id", "internal/text",
 		"internal/mail", "internal/lastuse", "internal/page", "internal/idempotency", "internal/optional",
+		"internal/transfer",
 	}
 	features = []string{"internal/audit", "internal/account", "internal/org", "internal/work", "internal/tokens", "internal/verify"}
 	doors    = []string{"internal/server", "internal/api", "internal/web", "internal/mcp", "internal/oauth", "internal/forward", "internal/admin", "internal/demo"}

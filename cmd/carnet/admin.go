@@ -25,6 +25,8 @@ type adminCommands struct {
 	SuspendUser  suspendUser  `cmd:"" help:"Close an account: its sessions end, its tokens rest."`
 	RestoreUser  restoreUser  `cmd:"" help:"Open a suspended account again. Its tokens work again."`
 	SetPlan      setPlan      `cmd:"" help:"Change an organization's plan."`
+	TrustTokens  trustTokens  `cmd:"" help:"Let all tokens work again that rest since a backup was restored."`
+	RevokeAll    revokeAll    `cmd:"" name:"revoke-all-tokens" help:"Revoke all tokens, of everybody or of one organization."`
 
 	Data     string `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store."`
 	Database string `env:"CARNET_DATABASE" placeholder:"URL" help:"PostgreSQL database, in place of the embedded store."`
@@ -123,11 +125,61 @@ func (c setPlan) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) err
 	return a.do(ctx, t, "set-plan", admin.Organization{Slug: c.Org, Plan: c.Plan}, c.Org+" is now on the "+c.Plan+" plan.")
 }
 
-// do carries a command out: by the server that runs on the folder, or on the folder itself.
+type trustTokens struct{}
+
+// Run ends the rest of tokens.
+func (trustTokens) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) error {
+	return a.count(ctx, t, "trust-tokens", admin.Tokens{}, "%d tokens work again that rested since a backup was restored.")
+}
+
+type revokeAll struct {
+	Org string `placeholder:"S" help:"The slug of the organization whose tokens are meant. Default: all."`
+}
+
+// Run revokes the tokens.
+func (c revokeAll) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) error {
+	where := "."
+	if c.Org != "" {
+		where = " of " + c.Org + "."
+	}
+	return a.count(ctx, t, "revoke-all-tokens", admin.Tokens{Organization: c.Org}, "Revoked %d tokens"+where)
+}
+
+// count carries a command out that answers with how many it changed.
+func (a *adminCommands) count(ctx context.Context, t *cli.Terminal, command string, input admin.Tokens, done string) error {
+	answer, err := a.ask(ctx, t, command, input)
+	if err != nil {
+		return err
+	}
+	var changed admin.Tokens
+	if err := json.Unmarshal(answer, &changed); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return a.print(t, answer, fmt.Sprintf(done, changed.Count))
+}
+
+// do carries a command out and says that it is done.
 func (a *adminCommands) do(ctx context.Context, t *cli.Terminal, command string, input any, done string) error {
+	answer, err := a.ask(ctx, t, command, input)
+	if err != nil {
+		return err
+	}
+	return a.print(t, answer, done)
+}
+
+func (a *adminCommands) print(t *cli.Terminal, answer json.RawMessage, done string) error {
+	if a.JSON {
+		done = string(answer)
+	}
+	_, err := fmt.Fprintln(t.Out, done)
+	return err
+}
+
+// ask has a command carried out: by the server that runs on the folder, or on the folder itself.
+func (a *adminCommands) ask(ctx context.Context, t *cli.Terminal, command string, input any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(input)
 	if err != nil {
-		return fmt.Errorf("write the command: %w", err)
+		return nil, fmt.Errorf("write the command: %w", err)
 	}
 	request := admin.Request{Command: command, Input: encoded}
 	answer, err := json.RawMessage(nil), admin.ErrNoServer
@@ -137,15 +189,7 @@ func (a *adminCommands) do(ctx context.Context, t *cli.Terminal, command string,
 	if errors.Is(err, admin.ErrNoServer) {
 		answer, err = a.direct(ctx, t, request)
 	}
-	if err != nil {
-		return err
-	}
-	if a.JSON {
-		_, err = fmt.Fprintln(t.Out, string(answer))
-	} else {
-		_, err = fmt.Fprintln(t.Out, done)
-	}
-	return err
+	return answer, err
 }
 
 // direct opens the store for one command.
@@ -160,7 +204,7 @@ func (a *adminCommands) direct(ctx context.Context, t *cli.Terminal, request adm
 	if err != nil {
 		return nil, err
 	}
-	out, err := admin.Operator{Account: h.Account, Org: h.Org}.Do(ctx, request)
+	out, err := admin.Operator{Account: h.Account, Org: h.Org, Tokens: h.Tokens, Store: h.DB}.Do(ctx, request)
 	if err = errors.Join(err, h.Close(ctx)); err != nil {
 		return nil, err
 	}

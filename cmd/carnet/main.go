@@ -20,6 +20,10 @@ type commandLine struct {
 	cli.Commands
 	Serve serveCommand  `cmd:"" group:"Server" help:"Run the server."`
 	Admin adminCommands `cmd:"" group:"Server" help:"Commands for whoever owns the machine, server running or not."`
+
+	Backup  backupCommand  `cmd:"" group:"Server" help:"Write the embedded store into one file, server running or not."`
+	Restore restoreCommand `cmd:"" group:"Server" help:"Put a backup in the place of the embedded store, server stopped."`
+	Store   storeCommands  `cmd:"" group:"Server" help:"Move a store from the data folder to PostgreSQL."`
 }
 
 func main() { os.Exit(run()) }

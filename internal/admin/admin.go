@@ -12,8 +12,11 @@ import (
 	"fmt"
 
 	"carnet/internal/account"
+	"carnet/internal/db"
 	"carnet/internal/org"
 	"carnet/internal/problem"
+	"carnet/internal/tokens"
+	"carnet/internal/transfer"
 )
 
 // Request is one command.
@@ -45,12 +48,23 @@ type (
 		Email        string `json:"email"`
 		Role         string `json:"role,omitempty"`
 	}
+	// Tokens is the input of trust-tokens and revoke-all-tokens.
+	Tokens struct {
+		Organization string `json:"organization,omitempty"` // slug; empty: all of them
+		Count        int64  `json:"count"`
+	}
+	// Backup is the input of backup. The answer is [transfer.Written].
+	Backup struct {
+		To string `json:"to"` // an absolute path
+	}
 )
 
 // Operator carries commands out.
 type Operator struct {
 	Account *account.Service
 	Org     *org.Service
+	Tokens  *tokens.Service
+	Store   *db.DB
 }
 
 // Do carries a command out and returns what to tell about it.
@@ -83,9 +97,28 @@ func (o Operator) Do(ctx context.Context, r Request) (any, error) {
 		})
 	case "remove-member":
 		return do(r, func(in Membership) (any, error) { return in, operators.RemoveMember(ctx, in.Organization, in.Email) })
+	case "trust-tokens":
+		return do(r, func(Tokens) (any, error) {
+			n, err := o.Tokens.Operators().TrustAll(ctx)
+			return Tokens{Count: n}, err
+		})
+	case "revoke-all-tokens":
+		return do(r, func(in Tokens) (any, error) {
+			n, err := o.Tokens.Operators().RevokeAll(ctx, in.Organization)
+			return Tokens{Organization: in.Organization, Count: n}, err
+		})
+	case "backup":
+		return do(r, func(in Backup) (any, error) { return o.backup(ctx, in.To) })
 	default:
 		return nil, problem.New(problem.NotFound, "There is no such command. The server may be of another version than this program.")
 	}
+}
+
+func (o Operator) backup(ctx context.Context, to string) (transfer.Written, error) {
+	if o.Store.Engine() == "postgres" {
+		return transfer.Written{}, transfer.OnPostgres()
+	}
+	return transfer.Backup(ctx, o.Store.Dir(), to)
 }
 
 func do[T any](r Request, fn func(T) (any, error)) (any, error) {

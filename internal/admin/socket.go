@@ -30,6 +30,9 @@ const (
 	callTimeout  = 60 * time.Second
 )
 
+// long are the commands that take as long as the store is large.
+var long = map[string]bool{"backup": true, "trust-tokens": true, "revoke-all-tokens": true}
+
 // ErrNoServer is returned by [Call] when no server listens in the folder.
 var ErrNoServer = errors.New("no server runs on this data folder")
 
@@ -77,7 +80,11 @@ func Serve(ctx context.Context, listener net.Listener, o Operator, log *slog.Log
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(out) // a caller that is gone learns the outcome by asking
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout,
+		// A command that takes long, such as a backup, ends with the server and holds up nothing.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -98,7 +105,11 @@ func Call(ctx context.Context, dir string, r Request) (json.RawMessage, error) {
 		return nil, ErrNoServer
 	}
 	defer done()
-	client := &http.Client{Timeout: callTimeout, Transport: &http.Transport{
+	limit := callTimeout
+	if long[r.Command] {
+		limit = 0
+	}
+	client := &http.Client{Timeout: limit, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},

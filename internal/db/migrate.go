@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -17,13 +18,9 @@ var migrations embed.FS
 
 // migrate brings the schema up to date. Before it touches a store that has a schema, it keeps a copy of the file.
 func (s *sqlite) migrate(ctx context.Context, path string) error {
-	folder, err := fs.Sub(migrations, "migrations/sqlite")
+	provider, err := schemaOfSQLite(s.writer)
 	if err != nil {
-		return fmt.Errorf("find the migrations: %w", err)
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, s.writer, folder)
-	if err != nil {
-		return fmt.Errorf("prepare the migrations: %w", err)
+		return err
 	}
 	current, target, err := provider.GetVersions(ctx)
 	if err != nil {
@@ -44,6 +41,18 @@ func (s *sqlite) migrate(ctx context.Context, path string) error {
 	}
 	s.db.log.Info("schema is up to date", "from", current, "to", target)
 	return nil
+}
+
+func schemaOfSQLite(pool *sql.DB) (*goose.Provider, error) {
+	folder, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return nil, fmt.Errorf("find the migrations: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, pool, folder)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the migrations: %w", err)
+	}
+	return provider, nil
 }
 
 // keepCopy writes the whole store as it is into a file beside it, unless an earlier, interrupted migration did.

@@ -36,7 +36,7 @@ var ErrInUse = errors.New("the data folder is in use by another Carnet process")
 // sqlite is the store inside the process.
 type sqlite struct {
 	db     *DB
-	lock   *os.File
+	folder *Folder
 	reader *sql.DB
 	writer *sql.DB // one connection: SQLite has one writer
 
@@ -53,14 +53,11 @@ type sqlite struct {
 // openSQLite opens the embedded store in the data folder. It refuses a folder that another process holds, that belongs
 // to another user or that cannot be written, and a file that is no intact store of this version or an earlier one.
 func openSQLite(ctx context.Context, d *DB) (*sqlite, error) {
-	if err := prepareFolder(d.dir); err != nil {
-		return nil, err
-	}
-	lock, err := lockFolder(d.dir)
+	folder, err := Claim(d.dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &sqlite{db: d, lock: lock, turn: make(chan struct{}, 1), checkpoints: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &sqlite{db: d, folder: folder, turn: make(chan struct{}, 1), checkpoints: make(chan struct{}, 1), done: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
 		_ = s.close()
 		return nil, err
@@ -399,7 +396,7 @@ func (s *sqlite) close() error {
 				err = errors.Join(err, pool.Close())
 			}
 		}
-		err = errors.Join(err, s.lock.Close())
+		err = errors.Join(err, s.folder.Release())
 	})
 	return err
 }

@@ -111,3 +111,9 @@ SELECT id, name, email, email_verified_at FROM users WHERE id = $1;
 
 -- name: OrganizationName :one
 SELECT name FROM organizations WHERE id = $1;
+
+-- name: OrganizationID :one
+SELECT id FROM organizations WHERE slug = $1;
+
+-- name: TrustToken :execrows
+UPDATE tokens SET resting_since = NULL WHERE organization_id = $1 AND id = $2 AND resting_since IS NOT NULL;

@@ -345,6 +345,17 @@ func (q *Queries) OldestSince(ctx context.Context, arg OldestSinceParams) (int64
 	return created_at, err
 }
 
+const organizationID = `-- name: OrganizationID :one
+SELECT id FROM organizations WHERE slug = $1
+`
+
+func (q *Queries) OrganizationID(ctx context.Context, slug string) (string, error) {
+	row := q.db.QueryRowContext(ctx, organizationID, slug)
+	var id string
+	err := row.Scan(&id)
+	return id, err
+}
+
 const organizationName = `-- name: OrganizationName :one
 SELECT name FROM organizations WHERE id = $1
 `
@@ -669,6 +680,23 @@ func (q *Queries) TokenOfLookup(ctx context.Context, arg TokenOfLookupParams) (T
 	var i TokenOfLookupRow
 	err := row.Scan(&i.TokenID, &i.Digest, &i.KindPrefix)
 	return i, err
+}
+
+const trustToken = `-- name: TrustToken :execrows
+UPDATE tokens SET resting_since = NULL WHERE organization_id = $1 AND id = $2 AND resting_since IS NOT NULL
+`
+
+type TrustTokenParams struct {
+	OrganizationID string
+	ID             string
+}
+
+func (q *Queries) TrustToken(ctx context.Context, arg TrustTokenParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, trustToken, arg.OrganizationID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const values = `-- name: Values :many

@@ -21,6 +21,7 @@ import (
 	"carnet/internal/demo"
 	"carnet/internal/house"
 	"carnet/internal/mail"
+	"carnet/internal/server"
 	"carnet/token"
 )
 
@@ -112,7 +113,7 @@ func (c *serveCommand) tryAddress(ctx context.Context) (net.Addr, error) {
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	listener, err := server.Listen(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w. Is another server running there? Give --listen another address", address, err)
 	}

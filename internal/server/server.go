@@ -14,6 +14,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,7 @@ type Server struct {
 	handler  http.Handler
 	https    bool
 	draining atomic.Bool
+	awaiting sync.Map // while draining: connections that wait for an answer
 }
 
 // New returns the server.
@@ -83,12 +85,21 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// Listen opens the address for [Server.Serve].
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	// Several paths are for clients that roam. Such sockets take no filter, which an orderly stop needs.
+	config.SetMultipathTCP(false)
+	return config.Listen(ctx, "tcp", address)
+}
+
 // HTTPServer returns the http.Server with its limits set, to be given a listener.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler: s, MaxHeaderBytes: headerLimit,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		ErrorLog:  slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		ConnState: s.note,
 	}
 }
 
@@ -96,7 +107,7 @@ var errDraining = errors.New("asked to stop")
 
 // Serve answers requests on the listener until ctx ends. Then it says that it is not ready, and goes on for as long as
 // notice says, asking with each answer that the connection be closed: whoever balances load turns elsewhere meanwhile.
-// At the end it lets requests under way finish for up to grace.
+// At the end it takes in the connections that have been made, and lets requests under way finish for up to grace.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, notice, grace time.Duration) error {
 	server := s.HTTPServer()
 	failed := make(chan error, 1)
@@ -112,12 +123,47 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, notice, grace
 		return err
 	case <-time.After(notice):
 	}
+	if notice > 0 {
+		s.takeLast(listener)
+	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if err := server.Shutdown(stop); err != nil {
 		return errors.Join(err, server.Close())
 	}
 	return nil
+}
+
+// note keeps track, while the server drains, of who waits for an answer.
+func (s *Server) note(conn net.Conn, state http.ConnState) {
+	if !s.draining.Load() {
+		return
+	}
+	switch state {
+	case http.StateNew, http.StateActive:
+		s.awaiting.Store(conn, nil)
+	default:
+		s.awaiting.Delete(conn)
+	}
+}
+
+// lastAnswers bounds how long a stop waits for what is quickly answered; what takes longer, it waits for afterwards.
+const lastAnswers = time.Second
+
+// takeLast lets nobody else in and answers those who are. It comes before [http.Server.Shutdown], because that resets
+// connections which wait to be accepted, and leaves requests unanswered that it has not read: a balancer must not send
+// those to another node when they write.
+func (s *Server) takeLast(listener net.Listener) {
+	if err := closeDoor(listener); err != nil {
+		s.Log.Warn("connections that just come in may be cut off", "error", err)
+	}
+	for deadline := time.Now().Add(lastAnswers); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		waits := false
+		s.awaiting.Range(func(any, any) bool { waits = true; return false })
+		if !waits {
+			return
+		}
+	}
 }
 
 // ServeHTTP takes a request in: id, protective headers, limits, record.

@@ -96,7 +96,7 @@ func (p *postgres) open(ctx context.Context) error {
 	if err := p.migrate(ctx); err != nil {
 		return err
 	}
-	epoch, err := readEpoch(ctx, p.watcher)
+	epoch, err := readEpoch(ctx, patient{p.watcher})
 	if err != nil {
 		return err
 	}
@@ -155,8 +155,8 @@ func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
 }
 
 func (*postgres) name() string       { return "postgres" }
-func (p *postgres) read() Queryer    { return bounded{p.reader} }
-func (p *postgres) lookups() Queryer { return bounded{p.lookup} }
+func (p *postgres) read() Queryer    { return bounded{patient{p.reader}} }
+func (p *postgres) lookups() Queryer { return bounded{patient{p.lookup}} }
 func (*postgres) prepares() bool     { return false } // a pooler gives every transaction another connection
 
 func (p *postgres) subscribe(s Subscriber) {
@@ -188,17 +188,44 @@ func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
 // readTimeout bounds a read that nobody else bounds.
 const readTimeout = 30 * time.Second
 
-// bounded is a pool whose statements end after a while, also when the server does not answer any more.
-type bounded struct{ *sql.DB }
+// patient is a pool whose reads are begun again when their connection turns out to be gone: a server that restarted
+// leaves many of those.
+type patient struct{ *sql.DB }
+
+// mostReads is how often a read is begun.
+const mostReads = 4
+
+// QueryContext implements [Queryer].
+func (p patient) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	for try := 1; ; try++ {
+		rows, err := p.DB.QueryContext(ctx, query, args...) //nolint:sqlclosecheck,rowserrcheck // the caller does both
+		if err == nil || try == mostReads || ctx.Err() != nil || !lost(err) {
+			return rows, err
+		}
+	}
+}
+
+// QueryRowContext implements [Queryer].
+func (p patient) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	for try := 1; ; try++ {
+		row := p.DB.QueryRowContext(ctx, query, args...)
+		if err := row.Err(); err == nil || try == mostReads || ctx.Err() != nil || !lost(err) {
+			return row
+		}
+	}
+}
+
+// bounded is a pool whose reads end after a while as well, also when the server does not answer any more.
+type bounded struct{ patient }
 
 // QueryContext implements [Queryer].
 func (b bounded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return b.DB.QueryContext(limited(ctx), query, args...) //nolint:sqlclosecheck // the caller closes them
+	return b.patient.QueryContext(limited(ctx), query, args...) //nolint:sqlclosecheck,rowserrcheck // the caller does both
 }
 
 // QueryRowContext implements [Queryer].
 func (b bounded) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return b.DB.QueryRowContext(limited(ctx), query, args...)
+	return b.patient.QueryRowContext(limited(ctx), query, args...)
 }
 
 // ExecContext implements [Queryer]. What writes belongs into [DB.Write].
@@ -247,7 +274,7 @@ func (p *postgres) compareClocks(ctx context.Context) error {
 	begun := time.Now()
 	known := *p.applied.Load()
 	var seen Epoch
-	err := p.watcher.QueryRowContext(ctx, `SELECT value, mark, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM epoch WHERE id = 1 AND NOT pg_is_in_recovery()`).
+	err := patient{p.watcher}.QueryRowContext(ctx, `SELECT value, mark, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM epoch WHERE id = 1 AND NOT pg_is_in_recovery()`).
 		Scan(&seen.Value, &seen.Mark, &theirs)
 	if err != nil {
 		return fmt.Errorf("read the server's clock: %w", err)

@@ -210,11 +210,7 @@ func (p *postgres) look(ctx context.Context) error {
 	defer done()
 	begun := time.Now()
 	known := *p.applied.Load()
-	seen, err := readEpoch(ctx, p.watcher)
-	if err != nil && ctx.Err() == nil {
-		// A connection that the server closed long ago is found out by using it. Another may do.
-		seen, err = readEpoch(ctx, p.watcher)
-	}
+	seen, err := readEpoch(ctx, patient{p.watcher})
 	if err == nil {
 		p.alive()
 		p.db.stats.ReadSeconds.Observe(time.Since(begun).Seconds())
@@ -269,7 +265,7 @@ func (p *postgres) observe(ctx context.Context, known, seen Epoch) error {
 // catchUp reads what changed between applied and seen, and what came after, and tells the subscribers. Any doubt about its
 // being all makes them forget everything. The caller holds applying.
 func (p *postgres) catchUp(ctx context.Context, applied, seen Epoch) error {
-	rows, err := p.watcher.QueryContext(ctx, `SELECT epoch, mark, kind, key FROM changes WHERE epoch >= $1 ORDER BY epoch LIMIT $2`, applied.Value, mostChanges+1)
+	rows, err := patient{p.watcher}.QueryContext(ctx, `SELECT epoch, mark, kind, key FROM changes WHERE epoch >= $1 ORDER BY epoch LIMIT $2`, applied.Value, mostChanges+1)
 	if err != nil {
 		return fmt.Errorf("read the changes: %w", err)
 	}

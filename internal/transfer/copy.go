@@ -240,12 +240,7 @@ func (s *stream) Next() bool {
 		s.err = s.rows.Err()
 		return false
 	}
-	places := make([]any, len(s.values))
-	for i := range s.values {
-		s.values[i] = nil
-		places[i] = &s.values[i]
-	}
-	if s.err = s.rows.Scan(places...); s.err != nil {
+	if s.err = scan(s.rows, s.values); s.err != nil {
 		return false
 	}
 	if s.err = s.table.fits(s.values); s.err != nil {
@@ -262,6 +257,23 @@ func (s *stream) Values() ([]any, error) { return s.values, nil }
 
 // Err implements [pgx.CopyFromSource].
 func (s *stream) Err() error { return s.err }
+
+// scan reads a row of an embedded store. What the driver makes of bytes of length zero is taken for NULL by others.
+func scan(rows *sql.Rows, values []any) error {
+	places := make([]any, len(values))
+	for i := range values {
+		places[i] = &values[i]
+	}
+	if err := rows.Scan(places...); err != nil {
+		return err
+	}
+	for i, v := range values {
+		if b, ok := v.([]byte); ok && b == nil {
+			values[i] = []byte{}
+		}
+	}
+	return nil
+}
 
 // fits refuses text that PostgreSQL cannot hold. Nothing that people type gets so far, but a file can hold anything.
 func (t table) fits(values []any) error {

@@ -181,12 +181,9 @@ func (c *copying) readSource(ctx context.Context, t table) (*digest, error) {
 		return nil, fmt.Errorf("read %s: %w", t.name, err)
 	}
 	defer func() { _ = rows.Close() }()
-	d, values, places := newDigest(), make([]any, len(t.columns)), make([]any, len(t.columns))
-	for i := range values {
-		places[i] = &values[i]
-	}
+	d, values := newDigest(), make([]any, len(t.columns))
 	for rows.Next() {
-		if err := rows.Scan(places...); err != nil {
+		if err := scan(rows, values); err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.name, err)
 		}
 		if err := d.add(values); err != nil {

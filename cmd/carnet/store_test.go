@@ -1,0 +1,203 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"carnet/internal/storetest"
+	"carnet/test/harness"
+)
+
+// acme fills a server with people, projects and tokens of every kind, through its API.
+type acme struct {
+	ada, bob              *harness.Client // sessions
+	project, task         string
+	plain, limited, ended string // values of tokens
+	plainID, limitedID    string
+}
+
+func fill(t *testing.T, s *harness.Server) acme {
+	t.Helper()
+	s.CreateUser("ada@example.com", "Ada Lovelace")
+	s.CreateUser("bob@example.com", "Bob")
+	s.CreateOrganization("acme", "Acme", "ada@example.com", "team")
+	s.AddMember("acme", "bob@example.com", "member")
+	a := acme{ada: s.SignIn("ada@example.com").In("acme"), bob: s.SignIn("bob@example.com").In("acme")}
+	a.project = a.ada.CreateProject("WEB", "Website ☃", "organization")
+	a.task = a.ada.CreateTask(a.project, "Write “it” down\u00a0💩")
+	a.ada.Do("POST", "/tasks/"+a.task+"/comments", map[string]any{"body": "one\ntwo"}).Want(http.StatusCreated)
+	a.plainID, a.plain = a.bob.CreateToken("acme", []string{"tasks:write"}, nil)
+	a.limitedID, a.limited = a.ada.CreateToken("acme", []string{"tasks:read", "projects:read"}, []string{a.project})
+	var endedID string
+	endedID, a.ended = a.ada.CreateToken("acme", []string{"tasks:read"}, nil)
+	a.ada.Do("DELETE", "/tokens/"+endedID, nil).Want(http.StatusOK)
+	return a
+}
+
+// seen is what people and tokens get to see of it all, as one text.
+func (a acme) seen(t *testing.T, s *harness.Server) string {
+	t.Helper()
+	var all []string
+	for _, c := range []*harness.Client{a.ada, a.bob} {
+		c := s.Anonymous().With(c.Credential).In("acme")
+		for _, path := range []string{"/account", "/tokens", "/organizations", "/projects", "/tasks/" + a.task, "/tasks/" + a.task + "/comments"} {
+			all = append(all, string(c.Do("GET", path, nil).Want(http.StatusOK).Body))
+		}
+	}
+	for _, value := range []string{a.plain, a.limited} {
+		all = append(all, string(s.Anonymous().With(value).Do("GET", "/me", nil).Want(http.StatusOK).Body))
+	}
+	s.Anonymous().With(a.ended).Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
+	return strings.Join(all, "\n")
+}
+
+// carnet runs the program and expects an exit code.
+func carnet(t *testing.T, want int, env []string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	out, errs, code := harness.Command(t, env, "", args...)
+	if code != want {
+		t.Fatalf("carnet %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, errs)
+	}
+	return out, errs
+}
+
+func TestTokensSessionsAndIDsAreTheSameAfterACopyToPostgreSQL(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Embedded())
+	a := fill(t, s)
+	before := a.seen(t, s)
+	url := storetest.Database(t)
+
+	_, errs := carnet(t, 3, nil, "store", "copy", "--from", s.Dir, "--to", url)
+	if !strings.Contains(errs, "A server runs on") {
+		t.Errorf("while the server runs, it says %s", errs)
+	}
+	s.Stop()
+	out, errs := carnet(t, 0, []string{"CARNET_DATABASE=" + url}, "store", "copy", "--from", s.Dir, "--json")
+	var told struct {
+		Rows   int64
+		Tables []struct {
+			Name, SHA256 string
+			Rows         int64
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &told); err != nil || told.Rows == 0 || len(told.Tables) < 20 || errs != "" {
+		t.Errorf("told %v: %s%s", err, out, errs)
+	}
+	node := harness.Start(t, harness.On(url))
+	if after := a.seen(t, node); stripUses(after) != stripUses(before) {
+		t.Errorf("before the copy\n%s\nafter it\n%s", before, after)
+	}
+	a.ada = node.Anonymous().With(a.ada.Credential)
+	a.ada.Do("DELETE", "/tokens/"+a.limitedID, nil).Want(http.StatusOK)
+	node.Anonymous().With(a.limited).Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
+
+	_, errs = carnet(t, 3, nil, "store", "copy", "--from", s.Dir, "--to", url)
+	if !strings.Contains(errs, "not empty") {
+		t.Errorf("the second time, it says %s", errs)
+	}
+}
+
+// stripUses leaves out when something was last used, which looking at it changes.
+func stripUses(text string) string {
+	return strings.Join(slices.DeleteFunc(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("{},\n", r) }), func(field string) bool {
+		return strings.Contains(field, `"last_used_`)
+	}), "\n")
+}
+
+func TestWhatWasRevokedAfterTheBackupStaysRevokedAfterTheRestore(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Embedded())
+	a := fill(t, s)
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	out, _ := carnet(t, 0, nil, "backup", "--data", s.Dir, "--to", backup)
+	if !strings.Contains(out, "Wrote "+backup) || !strings.Contains(out, "2 accounts, 3 tokens") {
+		t.Errorf("it says %s", out)
+	}
+	a.ada.Do("DELETE", "/tokens/"+a.limitedID, nil).Want(http.StatusOK)
+	_, later := a.ada.CreateToken("acme", []string{"tasks:read"}, nil)
+	gone := a.ada.CreateTask(a.project, "After the backup")
+	ended := s.SignIn("ada@example.com")
+	a.bob.Do("POST", "/auth/sign-out", nil).Want(http.StatusNoContent)
+
+	_, errs := carnet(t, 3, nil, "restore", "--data", s.Dir, "--from", backup)
+	if !strings.Contains(errs, "A server runs on") {
+		t.Errorf("while the server runs, it says %s", errs)
+	}
+	s.Kill() // what it acknowledged is in its log alone
+	out, _ = carnet(t, 0, nil, "restore", "--data", s.Dir, "--from", backup)
+	for _, line := range []string{"1  tokens revoked\n", "1  sessions ended\n", "Tokens now: 1 work, 0 rest, 2 ended.", "carnet.db.replaced-"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in\n%s", line, out)
+		}
+	}
+	s.Run()
+	for value, code := range map[string]string{a.limited: "token_revoked", a.ended: "token_revoked", later: "token_invalid", ended.Credential: "token_invalid", a.bob.Credential: "session_ended"} {
+		s.Anonymous().With(value).Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, code)
+	}
+	s.Anonymous().With(a.plain).Do("GET", "/me", nil).Want(http.StatusOK)
+	a.ada.Do("GET", "/tasks/"+a.task, nil).Want(http.StatusOK)
+	a.ada.Do("GET", "/tasks/"+gone, nil).Want(http.StatusNotFound)
+}
+
+func TestRestoreOnANewMachineLetsTokensRestUntilAnOperatorDecides(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Embedded())
+	a := fill(t, s)
+	s.Stop()
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	carnet(t, 0, nil, "backup", "--data", s.Dir, "--to", backup)
+	if err := os.RemoveAll(s.Dir); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := carnet(t, 0, nil, "restore", "--data", s.Dir, "--from", backup)
+	for _, line := range []string{"there was no store in the folder", "Tokens now: 0 work, 2 rest, 1 ended.", "carnet admin trust-tokens", "carnet admin revoke-all-tokens"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in\n%s", line, out)
+		}
+	}
+	s.Run()
+	a.ada.Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "session_ended")
+	plain := s.Anonymous().With(a.plain)
+	plain.Do("GET", "/me", nil).WantCode(http.StatusForbidden, "token_inert")
+	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "2 tokens work again") {
+		t.Errorf("it says %s", told)
+	}
+	plain.Do("GET", "/me", nil).Want(http.StatusOK)
+	s.Anonymous().With(a.ended).Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
+	if told := s.Operate("", "revoke-all-tokens", "--org", "acme"); !strings.Contains(told, "Revoked 2 tokens of acme") {
+		t.Errorf("it says %s", told)
+	}
+	plain.Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
+	if _, errs, code := s.TryOperate("revoke-all-tokens", "--org", "nope"); code != 5 || !strings.Contains(errs, "no organization") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+func TestOperatorsDecideAboutTokensOnPostgreSQLToo(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.On(storetest.Database(t)))
+	a := fill(t, s)
+	plain := s.Anonymous().With(a.plain)
+	s.SQL(`UPDATE tokens SET resting_since = 1`)
+	plain.Do("GET", "/me", nil).WantCode(http.StatusForbidden, "token_inert")
+	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "3 tokens work again") {
+		t.Errorf("it says %s", told)
+	}
+	plain.Do("GET", "/me", nil).Want(http.StatusOK)
+	s.Operate("", "revoke-all-tokens")
+	plain.Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
+
+	to := filepath.Join(t.TempDir(), "backup")
+	for _, args := range [][]string{{"backup", "--to", to}, {"restore", "--from", to}} {
+		_, errs := carnet(t, 3, []string{"CARNET_DATABASE=" + s.Database}, args...)
+		if !strings.Contains(errs, "pg_dump") || !strings.Contains(errs, "base backups") {
+			t.Errorf("carnet %s says %s", args[0], errs)
+		}
+	}
+}

@@ -26,6 +26,7 @@ type Load struct {
 	Connections int
 	For         time.Duration               // how long; 0: until Requests are sent
 	Requests    int                         // how many at most; 0: no limit
+	Every       time.Duration               // each connection begins a request at most once in so long; 0: at once
 	Request     func(n int) []byte          // the n-th request, whole
 	Check       func(n int, a []byte) error // looks at the n-th answer's body; nil: nothing to check
 	Want        int                         // the status that every answer must have
@@ -73,7 +74,8 @@ func (l Load) connection(began time.Time, next *atomic.Int64) (times []time.Dura
 	answers := bufio.NewReaderSize(conn, 16<<10)
 	times = make([]time.Duration, 0, 1<<14)
 	var body []byte
-	for {
+	for turn := began; ; turn = turn.Add(l.Every) {
+		time.Sleep(time.Until(turn)) // who is late does not rest until they have caught up
 		n := int(next.Add(1)) - 1
 		sent := time.Now()
 		if l.Requests > 0 && n >= l.Requests || l.For > 0 && sent.Sub(began) >= l.For {

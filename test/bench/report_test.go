@@ -43,9 +43,11 @@ func note(what, bar, figure string, holds ...bool) {
 }
 
 func TestMain(m *testing.M) {
-	if answer := os.Getenv(bareVariable); answer != "" {
-		serveBare(answer)
-		return
+	for variable, serve := range map[string]func(string){bareVariable: serveBare, delayVariable: serveDelayed, uncachedVariable: serveUncached} {
+		if job := os.Getenv(variable); job != "" {
+			serve(job)
+			return
+		}
 	}
 	code := m.Run()
 	if full && len(report.rows) > 0 {

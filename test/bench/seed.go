@@ -18,11 +18,13 @@ import (
 	"carnet/token"
 )
 
-// Seed says what to fill a data folder with.
+// Seed says what to fill a data folder or a database with.
 type Seed struct {
-	Dir    string
-	Tokens int
-	// Heavy is the number of tokens, among those, of the first user of the folder, if it has one.
+	Dir string
+	// Database is the URL of a PostgreSQL database to fill in place of a folder.
+	Database string
+	Tokens   int
+	// Heavy is the number of tokens, among those, of the first user of the folder, if it has one. Databases have none.
 	Heavy int
 	// Keep is how many values to return, evenly spread over all tokens.
 	Keep int
@@ -36,8 +38,11 @@ const (
 
 // Fill writes users, organizations, projects and tokens straight into the store, past the features, which take a
 // hundred times as long. What it writes is what they would have written: the schema is theirs, every value is minted,
-// two thirds of the tokens expire, one in ten is limited to a project. No server may run on the folder.
+// two thirds of the tokens expire, one in ten is limited to a project. No server may run on the folder or the database.
 func (s Seed) Fill(ctx context.Context) (values []string, err error) {
+	if s.Database != "" {
+		return s.fillDatabase(ctx)
+	}
 	d, err := db.Open(ctx, db.Options{Dir: s.Dir, Log: slog.New(slog.DiscardHandler), Fatal: func(error) {}})
 	if err != nil {
 		return nil, err
@@ -168,32 +173,56 @@ func (w *writer) project(organization, user string) string {
 const rowsPerStatement = 500
 
 func (w *writer) token(user, organization, project string, n int) string {
-	value := token.Mint(token.Personal)
-	digest := value.Digest()
-	tokenID := id.New(id.Token)
-	created := w.now.Add(-2*time.Hour - time.Duration(n)*time.Second) // outside of what counts for a quota
-	var expires, restricted any = nil, 0
-	if n%3 != 0 {
-		expires = db.Micros(w.now.AddDate(0, 0, 30+n%60))
+	rows := tokenRows(w.now, user, organization, project, n)
+	w.tokens, w.credentials = append(w.tokens, rows.token), append(w.credentials, rows.credential)
+	if rows.restriction != nil {
+		w.restrictions = append(w.restrictions, rows.restriction)
 	}
-	if project != "" && n%10 == 0 {
-		restricted = 1
-		w.restrictions = append(w.restrictions, []any{organization, tokenID, project})
-	}
-	name := fmt.Sprintf("seeded token %d", n)
-	scopes := access.ScopeSet(access.ScopeProjectsRead, access.ScopeTasksWrite).Bits()
-	w.tokens = append(w.tokens, []any{organization, tokenID, user, "personal", name, name, scopes, restricted, token.Personal.Prefix(), value.Lookup().String(), db.Micros(created), "192.0.2.1", "", expires})
-	w.credentials = append(w.credentials, []any{value.Lookup().String(), digest[:], organization, tokenID, db.Micros(created)})
 	if len(w.tokens) == rowsPerStatement {
 		w.flush()
 	}
-	return value.Reveal()
+	return rows.value
+}
+
+// rows are what the features would have written of one token.
+type rows struct {
+	value                          string
+	token, credential, restriction []any
+}
+
+const (
+	tokenColumns       = "organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via, expires_at"
+	credentialColumns  = "lookup_id, digest, organization_id, token_id, created_at"
+	restrictionColumns = "organization_id, token_id, project_id"
+)
+
+// tokenRows mints the n-th token.
+func tokenRows(now time.Time, user, organization, project string, n int) (r rows) {
+	value := token.Mint(token.Personal)
+	digest := value.Digest()
+	tokenID := id.New(id.Token)
+	created := now.Add(-2*time.Hour - time.Duration(n)*time.Second) // outside of what counts for a quota
+	var expires any
+	restricted := 0
+	if n%3 != 0 {
+		expires = db.Micros(now.AddDate(0, 0, 30+n%60))
+	}
+	if project != "" && n%10 == 0 {
+		restricted = 1
+		r.restriction = []any{organization, tokenID, project}
+	}
+	name := fmt.Sprintf("seeded token %d", n)
+	scopes := access.ScopeSet(access.ScopeProjectsRead, access.ScopeTasksWrite).Bits()
+	r.token = []any{organization, tokenID, user, "personal", name, name, scopes, restricted, token.Personal.Prefix(), value.Lookup().String(), db.Micros(created), "192.0.2.1", "", expires}
+	r.credential = []any{value.Lookup().String(), digest[:], organization, tokenID, db.Micros(created)}
+	r.value = value.Reveal()
+	return r
 }
 
 func (w *writer) flush() {
-	w.insert("tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via, expires_at)", w.tokens)
-	w.insert("credentials (lookup_id, digest, organization_id, token_id, created_at)", w.credentials)
-	w.insert("token_projects (organization_id, token_id, project_id)", w.restrictions)
+	w.insert("tokens ("+tokenColumns+")", w.tokens)
+	w.insert("credentials ("+credentialColumns+")", w.credentials)
+	w.insert("token_projects ("+restrictionColumns+")", w.restrictions)
 	w.tokens, w.credentials, w.restrictions = w.tokens[:0], w.credentials[:0], w.restrictions[:0]
 }
 

@@ -192,6 +192,9 @@ func (t *transaction) Commit() error {
 	data[warnings] = &warned
 	defer delete(data, warnings)
 	if err := t.conn.say(t.ctx, t.conn.beforeCommit+"commit", "COMMIT"); err != nil {
+		// database/sql takes the transaction for ended whatever comes back, and never rolls it back. What was refused before
+		// COMMIT leaves it open, and behind a pooler that would keep one of the few connections from everybody.
+		_ = t.Rollback()
 		return err
 	}
 	if len(warned) > 0 {

@@ -1,17 +1,21 @@
 -- name: TokenGrant :one
 -- All that a token's grant is made of, across the rooms' tables, with the epoch at which it is true: one statement, so
 -- that it is one moment. The digest is part of the condition, so that an unknown value and a wrong one cost the same.
-SELECT e.value AS epoch, e.mark, c.digest, c.valid_until,
+--
+-- What is one value of one row is a query of its own rather than a join: PostgreSQL plans the statement anew each time
+-- (it has no name, for the sake of poolers), and the orders of six joined tables took it 1.3 ms to compare; this takes 0.3.
+SELECT CAST((SELECT value FROM epoch WHERE epoch.id = 1) AS bigint) AS epoch, CAST((SELECT mark FROM epoch WHERE epoch.id = 1) AS bigint) AS mark,
+       c.digest, c.valid_until,
        t.organization_id, t.id, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at, t.resting_since,
-       o.slug, o.plan, u.email_verified_at, u.suspended_at, m.role,
+       CAST((SELECT o.slug FROM organizations o WHERE o.id = t.organization_id) AS text) AS slug,
+       CAST((SELECT o.plan FROM organizations o WHERE o.id = t.organization_id) AS text) AS plan,
+       (SELECT u.email_verified_at FROM users u WHERE u.id = t.user_id) AS email_verified_at,
+       (SELECT u.suspended_at FROM users u WHERE u.id = t.user_id) AS suspended_at,
+       CAST(coalesce((SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = t.user_id), '') AS text) AS role,
        CAST(coalesce((SELECT string_agg(p.project_id, ',') FROM token_projects p
                       WHERE p.organization_id = t.organization_id AND p.token_id = t.id), '') AS text) AS projects
 FROM credentials c
 JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
-JOIN organizations o ON o.id = t.organization_id
-JOIN users u ON u.id = t.user_id
-JOIN epoch e ON e.id = 1
-LEFT JOIN memberships m ON m.organization_id = t.organization_id AND m.user_id = t.user_id
 WHERE c.lookup_id = $1 AND c.digest = $2;
 
 -- name: SessionGrant :many

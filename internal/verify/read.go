@@ -98,7 +98,7 @@ func (s *Service) readToken(ctx context.Context, q *rows.Queries, k key, digest 
 }
 
 func tokenCaller(row rows.TokenGrantRow) access.Caller {
-	role, _ := access.ParseRole(row.Role.String) // none, or one that this version does not know: no role
+	role, _ := access.ParseRole(row.Role) // none, or one that this version does not know: no role
 	plan, _ := access.ParsePlan(row.Plan)
 	purpose, _ := access.ParsePurpose(row.Purpose)
 	return access.Caller{

@@ -121,7 +121,7 @@ func TestTestsNamedInTheDocumentsExist(t *testing.T) {
 
 var (
 	// commandForm finds a call of the program: the words after carnet that name the command, and what follows.
-	commandForm = regexp.MustCompile(`(?:^|[\s` + "`" + `(|&;])(?:bin/)?carnet ((?:(?:create|set|add|remove|suspend|restore)-[a-z]+ ?|(?:serve|login|logout|whoami|token|api|admin|version|create|list|show|narrow|rotate|revoke|identify)\b ?)+)([^|` + "`" + `\n]*)`)
+	commandForm = regexp.MustCompile(`(?:^|[\s` + "`" + `(|&;])(?:bin/)?carnet ((?:(?:create|set|add|remove|suspend|restore|trust|revoke)-[a-z-]+ ?|(?:serve|backup|restore|store|copy|login|logout|whoami|token|api|admin|version|create|list|show|narrow|rotate|revoke|identify)\b ?)+)([^|` + "`" + `\n]*)`)
 	flagForm    = regexp.MustCompile(`(?:^|\s|\[)(--[a-z][a-z-]*)`)
 	aloneForm   = regexp.MustCompile("`(--[a-z][a-z-]*)[^`]*`")
 	variable    = regexp.MustCompile(`\bCARNET_[A-Z_]+\b`)
@@ -136,7 +136,8 @@ func TestCommandsFlagsAndVariablesInTheDocumentsExist(t *testing.T) {
 	for _, command := range []string{
 		"", "serve", "login", "logout", "whoami", "api", "version", "token create", "token list", "token show", "token narrow", "token rotate",
 		"token revoke", "token identify", "admin create-user", "admin create-org", "admin add-member", "admin set-role", "admin remove-member",
-		"admin suspend-user", "admin restore-user", "admin set-plan",
+		"admin suspend-user", "admin restore-user", "admin set-plan", "admin trust-tokens", "admin revoke-all-tokens",
+		"backup", "restore", "store copy",
 	} {
 		everything.WriteString(helpOf(t, command))
 	}

@@ -129,7 +129,7 @@ type trustTokens struct{}
 
 // Run ends the rest of tokens.
 func (trustTokens) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) error {
-	return a.count(ctx, t, "trust-tokens", admin.Tokens{}, "%d tokens work again that rested since a backup was restored.")
+	return a.count(ctx, t, "trust-tokens", admin.Tokens{}, "Trusted %s. What rested since a backup was restored works again.")
 }
 
 type revokeAll struct {
@@ -142,7 +142,7 @@ func (c revokeAll) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) e
 	if c.Org != "" {
 		where = " of " + c.Org + "."
 	}
-	return a.count(ctx, t, "revoke-all-tokens", admin.Tokens{Organization: c.Org}, "Revoked %d tokens"+where)
+	return a.count(ctx, t, "revoke-all-tokens", admin.Tokens{Organization: c.Org}, "Revoked %s"+where)
 }
 
 // count carries a command out that answers with how many it changed.
@@ -155,7 +155,7 @@ func (a *adminCommands) count(ctx context.Context, t *cli.Terminal, command stri
 	if err := json.Unmarshal(answer, &changed); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	return a.print(t, answer, fmt.Sprintf(done, changed.Count))
+	return a.print(t, answer, fmt.Sprintf(done, counted(changed.Count, "token")))
 }
 
 // do carries a command out and says that it is done.

@@ -165,7 +165,7 @@ func TestRestoreOnANewMachineLetsTokensRestUntilAnOperatorDecides(t *testing.T) 
 	a.ada.Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "session_ended")
 	plain := s.Anonymous().With(a.plain)
 	plain.Do("GET", "/me", nil).WantCode(http.StatusForbidden, "token_inert")
-	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "2 tokens work again") {
+	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "Trusted 2 tokens.") {
 		t.Errorf("it says %s", told)
 	}
 	plain.Do("GET", "/me", nil).Want(http.StatusOK)
@@ -186,7 +186,7 @@ func TestOperatorsDecideAboutTokensOnPostgreSQLToo(t *testing.T) {
 	plain := s.Anonymous().With(a.plain)
 	s.SQL(`UPDATE tokens SET resting_since = 1`)
 	plain.Do("GET", "/me", nil).WantCode(http.StatusForbidden, "token_inert")
-	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "3 tokens work again") {
+	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "Trusted 3 tokens.") {
 		t.Errorf("it says %s", told)
 	}
 	plain.Do("GET", "/me", nil).Want(http.StatusOK)

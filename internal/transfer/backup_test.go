@@ -174,6 +174,19 @@ func TestBackupNeverReplacesAFile(t *testing.T) {
 	says(t, err, "exists already")
 }
 
+// A file that appears while the backup is written is not replaced either.
+func TestBackupDoesNotTakeANameThatWasTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	to, partial := filepath.Join(folder, "backup"), filepath.Join(folder, "backup.partial")
+	must(t, os.WriteFile(to, []byte("somebody's"), 0o600))
+	must(t, os.WriteFile(partial, []byte("ours"), 0o600))
+	says(t, transfer.Publish(partial, to), "exists already")
+	if got := string(content(t, to)); got != "somebody's" {
+		t.Errorf("the file is %s now", got)
+	}
+}
+
 func TestBackupThatCannotBeMadeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir, backup := full(t)

@@ -32,3 +32,6 @@ func CopyDisturbed(ctx context.Context, dir, url string, statements ...string) (
 	}
 	return c.run(ctx)
 }
+
+// Publish is what gives a backup its name.
+var Publish = publish

@@ -261,6 +261,24 @@ func TestRevocationInTheLogOfAKilledServerIsTakenOver(t *testing.T) {
 	}
 }
 
+// A copy of a folder that was taken from under a server, or a snapshot, has part of the store in its log.
+func TestLogBesideABackupIsPartOfIt(t *testing.T) {
+	t.Parallel()
+	dir, _ := full(t)
+	from, _ := full(t)
+	killed(t, from, `UPDATE tokens SET paused_at = 76 WHERE id = 'tok_1'`, `UPDATE tokens SET revoked_at = 77 WHERE id = 'tok_1'`)
+	_, err := transfer.Restore(t.Context(), dir, file(from), transfer.Undecided, moment)
+	must(t, err)
+	if got := read(t, file(dir), `SELECT revoked_at FROM tokens WHERE id = 'tok_1'`); got != "77" {
+		t.Errorf("the token is revoked at %s", got)
+	}
+	log := content(t, file(from)+"-wal")
+	log[32+24+100] ^= 1
+	must(t, os.WriteFile(file(from)+"-wal", log, 0o600))
+	_, err = transfer.Restore(t.Context(), dir, file(from), transfer.Undecided, moment)
+	says(t, err, "log is damaged", "Nothing was changed")
+}
+
 // A log that is damaged in its middle would be read up to there, and revocations after it would be passed over.
 func TestDamagedLogIsNotTakenForAWholeOne(t *testing.T) {
 	t.Parallel()

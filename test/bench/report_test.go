@@ -39,7 +39,11 @@ func note(what, bar, figure string, holds ...bool) {
 			verdict = "yes"
 		}
 	}
-	report.rows = append(report.rows, fmt.Sprintf("| %s | %s | %s | %s |", what, figure, bar, verdict))
+	row := fmt.Sprintf("| %s | %s | %s | %s |", what, figure, bar, verdict)
+	report.rows = append(report.rows, row)
+	if full && testing.Verbose() {
+		fmt.Println(row) // a run takes long, and may be cut short
+	}
 }
 
 func TestMain(m *testing.M) {

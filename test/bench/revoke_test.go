@@ -81,7 +81,7 @@ func newRevoker(t *testing.T, nodes []*harness.Server, slug string) *revoker {
 
 func (r *revoker) measure(t *testing.T, w way, load pace, busy []string) {
 	t.Helper()
-	n := of(6, 1000)
+	n := of(6, 500)
 	type made struct{ id, value string }
 	doomed := make([]made, n)
 	for i := range doomed {

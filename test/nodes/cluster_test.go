@@ -15,11 +15,16 @@ import (
 
 	"carnet/internal/account"
 	"carnet/internal/house"
+	"carnet/internal/org"
 	"carnet/internal/pgtest"
 	"carnet/test/harness"
 )
 
-const database = "carnet"
+const (
+	database     = "carnet"
+	owner        = "olga@example.com"
+	organization = "acme"
+)
 
 // cluster is some nodes over a primary with a synchronous standby.
 type cluster struct {
@@ -63,12 +68,17 @@ func newCluster(t *testing.T, size int) *cluster {
 		}
 	})
 	c.addStandby()
+	c.operator = c.house()
+	c.createUser(owner)
+	_, err = c.operator.Org.Operators().CreateOrganization(t.Context(), org.Founding{Slug: organization, Name: "Acme", OwnerEmail: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var both [2]string
 	both[0], both[1] = addressOf(c.primary.Port), addressOf(c.standby.Port)
 	for i := range size {
 		c.nodes = append(c.nodes, c.startNode(both, i))
 	}
-	c.operator = c.house()
 	return c
 }
 

@@ -36,7 +36,7 @@ var faults = []fault{
 	{"answers of the database come late and out of step", 8, func(r *run) {
 		for _, n := range r.nodes[:1+rand.IntN(len(r.nodes))] { //nolint:gosec // a test's dice
 			for _, l := range n.links {
-				l.lateness.Store(int64(between(2, 40)))
+				l.beLate(between(2, 60))
 			}
 		}
 		time.Sleep(between(1000, 4000))

@@ -18,11 +18,8 @@ import (
 	"carnet/test/harness"
 )
 
-const (
-	owner        = "olga@example.com"
-	organization = "acme"
-	people       = 16 // each with a life at a time, and four clients that verify
-)
+// people have a life at a time each, and four clients that verify.
+const people = 16
 
 // run is one run of the suite.
 type run struct {
@@ -72,11 +69,6 @@ func TestP6NobodyAcceptsWhatWasTakenAwayOnAnyNode(t *testing.T) {
 	}
 	if asked, err := time.ParseDuration(os.Getenv("CARNET_NODES_TIME")); err == nil {
 		length = asked
-	}
-	c.createUser(owner)
-	_, err := c.operator.Org.Operators().CreateOrganization(t.Context(), org.Founding{Slug: organization, Name: "Acme", OwnerEmail: owner})
-	if err != nil {
-		t.Fatal(err)
 	}
 	for i := range people {
 		c.createUser(person(i))

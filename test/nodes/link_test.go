@@ -11,19 +11,20 @@ import (
 	"time"
 )
 
-// link is the way from a node to a database server, and can be bad: cut, silent, or late by a random time that differs
-// from one connection to the next, so that an answer on one overtakes a question on another.
+// link is the way from a node to a database server, and can be bad: cut, silent, or late on half of its connections, so
+// that an answer on one overtakes a question on another.
 type link struct {
 	tb       testing.TB
 	listener net.Listener
 	target   atomic.Pointer[string]
 	silent   atomic.Bool  // nothing passes and nothing is refused
-	lateness atomic.Int64 // the most, in nanoseconds
+	lateness atomic.Int64 // of late connections, the most, in nanoseconds
 
 	mu    sync.Mutex // guards what follows
 	cut   bool
 	open  map[net.Conn]struct{}
 	ended bool
+	dice  []*atomic.Bool // of all connections so far, whether they are late
 }
 
 func newLink(tb testing.TB, target string) *link {
@@ -84,13 +85,15 @@ func (l *link) carry(node net.Conn) {
 	}
 	defer l.drop(server)
 	done := make(chan struct{}, 2)
+	late := &atomic.Bool{}
+	l.roll(late)
 	pass := func(to, from net.Conn) {
 		defer func() { done <- struct{}{} }()
 		buffer := make([]byte, 64<<10)
 		for {
 			n, err := from.Read(buffer)
 			if n > 0 {
-				l.delay()
+				l.delay(late.Load())
 				if _, err := to.Write(buffer[:n]); err != nil {
 					return
 				}
@@ -105,13 +108,31 @@ func (l *link) carry(node net.Conn) {
 	<-done
 }
 
-// delay holds a packet up for as long as the link is silent, and by its lateness.
-func (l *link) delay() {
+// roll decides whether a connection is one of the late ones, and remembers to decide anew.
+func (l *link) roll(late *atomic.Bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	late.Store(rand.IntN(2) == 0) //nolint:gosec // a test's dice
+	l.dice = append(l.dice, late)
+}
+
+// beLate makes half of the connections late, other ones each time.
+func (l *link) beLate(most time.Duration) {
+	l.mu.Lock()
+	for _, late := range l.dice {
+		late.Store(rand.IntN(2) == 0) //nolint:gosec // a test's dice
+	}
+	l.mu.Unlock()
+	l.lateness.Store(int64(most))
+}
+
+// delay holds a packet up for as long as the link is silent, and on a late connection by its lateness.
+func (l *link) delay(late bool) {
 	for l.silent.Load() {
 		time.Sleep(time.Millisecond)
 	}
-	if most := l.lateness.Load(); most > 0 {
-		time.Sleep(time.Duration(rand.Int64N(most))) //nolint:gosec // a test's dice
+	if most := l.lateness.Load(); most > 0 && late {
+		time.Sleep(time.Duration(most/2 + rand.Int64N(most/2))) //nolint:gosec // a test's dice
 	}
 }
 

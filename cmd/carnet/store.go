@@ -160,7 +160,10 @@ func (c restoreCommand) tell(done transfer.Restored) string {
 	return b.String()
 }
 
-func (c restoreCommand) next(done transfer.Restored) string {
+// shownSlugs is how many organizations people are told by name.
+const shownSlugs = 20
+
+func (restoreCommand) next(done transfer.Restored) string {
 	var b strings.Builder
 	if done.Tokens.Resting > 0 {
 		b.WriteString("Resting tokens are refused as token_inert. Decide about them, now or while the server runs:\n" +
@@ -170,8 +173,14 @@ func (c restoreCommand) next(done transfer.Restored) string {
 	if !done.Merged {
 		b.WriteString("Passwords, roles and memberships are those of the backup: take back what was taken back since.\n")
 	}
-	for _, slug := range done.Ownerless {
-		fmt.Fprintf(&b, "%s has no owner who can act. Make one: carnet admin add-member or set-role --org %s --email E --role owner\n", slug, slug)
+	if lost := done.Ownerless; len(lost) > 0 {
+		b.WriteString("These organizations lost their only owner. Make others, with carnet admin add-member or set-role:\n")
+		for _, slug := range lost[:min(len(lost), shownSlugs)] {
+			b.WriteString("  " + slug + "\n")
+		}
+		if more := len(lost) - shownSlugs; more > 0 {
+			fmt.Fprintf(&b, "  and %d more, which --json lists\n", more)
+		}
 	}
 	b.WriteString("Start the server when you are ready.\n")
 	return b.String()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"carnet/internal/problem"
 )
@@ -39,7 +40,7 @@ func Backup(ctx context.Context, dir, to string) (Written, error) {
 	}
 	defer func() { _ = partial.Close() }()
 	defer func() { _ = os.Remove(partial.Name()) }() // while it is reserved
-	if err := vacuum(ctx, source, partial.Name()); err != nil {
+	if err := vacuum(ctx, source, partial); err != nil {
 		return Written{}, err
 	}
 	if err := partial.Sync(); err != nil {
@@ -76,16 +77,40 @@ func reserve(to string) (*os.File, error) {
 	return file, nil
 }
 
+// syncEvery is how often a backup that is being written is synced.
+const syncEvery = 100 * time.Millisecond
+
 // vacuum writes the store as it is into an empty file. It has a connection of its own: those for reads may write nothing
 // at all, not even into another file.
-func vacuum(ctx context.Context, source, into string) error {
+//
+// What it writes is synced as it goes. All at once at the end, it would hold up the syncs of the server's own writes on the
+// same disk, for as long as the disk takes to write the whole store.
+func vacuum(ctx context.Context, source string, into *os.File) error {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(syncEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				_ = into.Sync() // the last sync tells
+			}
+		}
+	}()
+	defer func() {
+		close(done)
+		<-stopped
+	}()
 	pool, err := openFile(source, "rw")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = pool.Close() }()
-	if _, err := pool.ExecContext(ctx, `VACUUM INTO $1`, into); err != nil {
-		return fmt.Errorf("write the store into %s: %w", into, err)
+	if _, err := pool.ExecContext(ctx, `VACUUM INTO $1`, into.Name()); err != nil {
+		return fmt.Errorf("write the store into %s: %w", into.Name(), err)
 	}
 	return nil
 }

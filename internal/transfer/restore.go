@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,7 +197,12 @@ func (r restoring) change(ctx context.Context, pool *sql.DB, old *oldStore, done
 	m := merger{tx: tx, now: db.Micros(r.now), done: done}
 	if old != nil {
 		done.Merged = true
+		before := m.ownerless(ctx)
 		m.merge(ctx)
+		done.Ownerless = append(done.Ownerless, slices.DeleteFunc(m.ownerless(ctx), func(slug string) bool {
+			_, was := slices.BinarySearch(before, slug)
+			return was
+		})...)
 	} else {
 		m.void(ctx, r.decision)
 	}
@@ -300,27 +306,29 @@ func (m *merger) look(ctx context.Context) {
 		count(*) FILTER (WHERE NOT over AND resting_since IS NULL), count(*) FILTER (WHERE NOT over AND resting_since IS NOT NULL), count(*) FILTER (WHERE over)
 		FROM (SELECT resting_since, revoked_at IS NOT NULL OR coalesce(expires_at <= $1, false) AS over FROM tokens) seen`, m.now).
 		Scan(&m.done.Users, &t.Working, &t.Resting, &t.Ended)
-	if m.err == nil {
-		m.ownerless(ctx)
-	}
 }
 
-func (m *merger) ownerless(ctx context.Context) {
+// ownerless returns the slugs of organizations without an owner who can act.
+func (m *merger) ownerless(ctx context.Context) (slugs []string) {
+	if m.err != nil {
+		return nil
+	}
 	rows, err := m.tx.QueryContext(ctx, `SELECT slug FROM organizations o WHERE NOT EXISTS
 		(SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.organization_id = o.id AND m.role = 'owner' AND u.suspended_at IS NULL) ORDER BY slug`)
 	if err != nil {
 		m.err = fmt.Errorf("look for organizations without an owner: %w", err)
-		return
+		return nil
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var slug string
 		if m.err = rows.Scan(&slug); m.err != nil {
-			return
+			return nil
 		}
-		m.done.Ownerless = append(m.done.Ownerless, slug)
+		slugs = append(slugs, slug)
 	}
 	m.err = rows.Err()
+	return slugs
 }
 
 // record leaves an event in the restored store's own record.

@@ -137,6 +137,7 @@ func TestAccountThatTheOldStoreDoesNotHaveIsSuspended(t *testing.T) {
 func TestOrganizationThatIsLeftWithoutAnOwnerIsTold(t *testing.T) {
 	t.Parallel()
 	dir, backup := full(t)
+	onFile(t, backup, `INSERT INTO organizations (id, slug, name, plan, created_at) VALUES ('org_0', 'zero', 'Z', 'free', 1)`) // never had one
 	change(t, dir, `UPDATE memberships SET role = 'admin' WHERE user_id = 'usr_1'`)
 	done, err := transfer.Restore(t.Context(), dir, backup, transfer.Undecided, moment)
 	if err != nil || !slices.Equal(done.Ownerless, []string{"acme"}) {

@@ -10,6 +10,8 @@ TOOLS   := $(CURDIR)/.tools/bin
 # The race detector watches the rooms of the house, which is where the concurrency is. The suites above them drive the
 # ordinary binary, at its ordinary speed.
 ROOMS  := ./access/... ./token/... ./internal/...
+# Suites that drive a server run on the embedded store, and these once more on PostgreSQL.
+SHARED  := ./test/contract ./test/incidents ./test/property ./test/revocation ./test/secrets
 SUITES  = $$($(GO) list ./... | grep -vE '^carnet/(access|token|internal)(/|$$)')
 
 # pipefail: what fails inside a pipe fails the target.
@@ -30,7 +32,7 @@ build: ## Build bin/carnet, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/carnet ./cmd/carnet
 
 .PHONY: test
-test: tools check unit suites ## Check and test everything, as CI does
+test: tools check unit suites shared ## Check and test everything, as CI does
 
 .PHONY: check
 check: tools ## Format, vet, lint, and whether generated files are fresh
@@ -44,9 +46,15 @@ unit: ## Test the rooms, under the race detector
 suites: ## Test the whole: command line, browser, crashes, properties
 	$(GO) test -timeout 12m -json $(SUITES) | $(GO) run ./internal/tools/testreport
 
+.PHONY: shared
+shared: ## Test the whole on PostgreSQL, where it does not matter which engine there is
+	CARNET_TEST_ENGINE=postgres CARNET_PROPERTY_CHECKS=200 $(GO) test -timeout 12m -json $(SHARED) | $(GO) run ./internal/tools/testreport
+
 .PHONY: soak
-soak: tools ## The suites at full size: hours, not minutes
+soak: ## The suites at full size: hours, not minutes
+	scripts/tools soak
 	CARNET_SOAK=1 $(GO) test -count=1 -timeout 12h -v $(SUITES)
+	CARNET_SOAK=1 CARNET_TEST_ENGINE=postgres CARNET_PROPERTY_CHECKS=5000 $(GO) test -count=1 -timeout 12h -v $(SHARED)
 
 .PHONY: bench
 bench: ## Measure

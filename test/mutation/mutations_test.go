@@ -6,8 +6,9 @@ const (
 	decideFile   = "access/access.go"
 	reachFile    = "access/filter.go"
 	filterFile   = "internal/db/filter.go"
-	storeFile    = "internal/db/db.go"
+	storeFile    = "internal/db/sqlite.go"
 	triggersFile = "internal/db/migrations/sqlite/00002_epoch_triggers.sql"
+	nodesFile    = "internal/db/migrations/sqlite/00003_nodes.sql"
 	verifyFile   = "internal/verify/verify.go"
 	readFile     = "internal/verify/read.go"
 	cacheFile    = "internal/verify/cache.go"
@@ -68,10 +69,10 @@ var mutations = []mutation{
 	{"ended sessions verify", readFile, "if row.EndedAt.Valid || row.SuspendedAt.Valid {", "if row.SuspendedAt.Valid {"},
 	{"sessions of suspended users verify", readFile, "if row.EndedAt.Valid || row.SuspendedAt.Valid {", "if row.EndedAt.Valid {"},
 	{"another organization's header is ignored", doorFile, "if len(named) == 1 && named[0] != c.caller.OrganizationSlug {", "if len(named) == 1 && named[0] == \"\" {"},
-	{"changes do not reach the cache", storeFile, "			s.Apply(epoch, changes)", "			s.Apply(epoch, changes[:0])"},
+	{"changes do not reach the cache", storeFile, "			subscriber.Apply(epoch, changes)", "			subscriber.Apply(epoch, changes[:0])"},
 	{"the cache keeps what a change touched", cacheFile, "			g.dead.Store(true)\n			c.unindex(k, g)\n			c.grants.Invalidate(k)\n		}\n	}\n}\n\n// Drop", "			_, _ = k, g\n		}\n	}\n}\n\n// Drop"},
 	{"a change of role moves nothing", triggersFile, "AFTER UPDATE OF organization_id, user_id, role ON memberships", "AFTER UPDATE OF organization_id, user_id ON memberships"},
 	{"a removal moves nothing", triggersFile, "CREATE TRIGGER memberships_delete AFTER DELETE ON memberships", "CREATE TRIGGER memberships_delete AFTER DELETE ON memberships WHEN OLD.user_id = ''"},
 	{"a suspension moves nothing", triggersFile, "UPDATE OF name, email, email_verified_at, suspended_at ON users", "UPDATE OF name, email, email_verified_at ON users"},
-	{"a revocation moves nothing", triggersFile, "expires_at, revoked_at, paused_at ON tokens", "expires_at, paused_at ON tokens"},
+	{"a revocation moves nothing", nodesFile, "expires_at, revoked_at, paused_at, resting_since ON tokens", "expires_at, paused_at, resting_since ON tokens"},
 }

@@ -14,11 +14,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"carnet/internal/db"
 	"carnet/internal/house"
+	"carnet/internal/storetest"
+	"carnet/test/harness"
 )
 
 func TestMain(m *testing.M) {
@@ -60,8 +63,12 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	public, _ := url.Parse("http://localhost")
 	log := slog.New(slog.DiscardHandler)
+	database := ""
+	if harness.Engine() == "postgres" {
+		database = storetest.Database(t)
+	}
 	h, err := house.Build(context.Background(), house.Plan{
-		Data: t.TempDir(), PublicURL: public.String(), Log: log, Fatal: func(err error) { t.Error(err) },
+		Data: t.TempDir(), Database: database, Connections: 16, Patience: 10 * time.Second, PublicURL: public.String(), Log: log, Fatal: func(err error) { t.Error(err) },
 		Limits: house.Limits{SignInsPerMinute: 1e9, TokensPerHour: 1e9},
 	})
 	if err != nil {

@@ -1,5 +1,6 @@
 // Command testreport reads what `go test -json` writes and shows what people want to see of it: a line for each package,
-// everything that a failed test said, and the counts at the end. It fails when a test failed, and when none ran.
+// everything that a failed test said, and the counts at the end. It fails when a test failed, when none ran, and when a
+// test that runs once for each engine of the store has not passed on one of them.
 package main
 
 import (
@@ -30,10 +31,15 @@ type report struct {
 	passed, failed, skipped int
 	broken                  bool // a package failed, perhaps outside of any test
 	failures, skips         []string
+	engines                 map[string][]string // those that a test passed on, by package and test
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, said: map[string][]string{}, engines: map[string][]string{}}
 }
 
 func main() {
-	r := &report{out: os.Stdout, said: map[string][]string{}}
+	r := newReport(os.Stdout)
 	if err := r.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(1)
@@ -83,6 +89,9 @@ func (r *report) noteTest(e event, key string) {
 	switch e.Action {
 	case "pass":
 		r.passed++
+		if test, engine := cutLast(e.Test); engine == "sqlite" || engine == "postgres" {
+			r.engines[e.Package+" "+test] = append(r.engines[e.Package+" "+test], engine)
+		}
 	case "skip":
 		r.skipped++
 		r.skips = append(r.skips, e.Package+" "+e.Test)
@@ -91,6 +100,12 @@ func (r *report) noteTest(e event, key string) {
 		r.failures = append(r.failures, e.Package+" "+e.Test)
 		r.repeat(key)
 	}
+}
+
+// cutLast splits the last name off the path of a subtest.
+func cutLast(test string) (parent, last string) {
+	i := strings.LastIndexByte(test, '/')
+	return test[:max(i, 0)], test[i+1:]
 }
 
 func (r *report) notePackage(e event, key string) {
@@ -143,6 +158,16 @@ func (r *report) finish() bool {
 	for _, skip := range r.skips {
 		fmt.Fprintf(r.out, "skip  %s\n", skip)
 	}
+	onBoth := true
+	for test, engines := range r.engines {
+		if len(engines) != 2 {
+			onBoth = false
+			fmt.Fprintf(r.out, "fail  %s: passed on %s only\n", test, strings.Join(engines, ", "))
+		}
+	}
+	if len(r.engines) > 0 {
+		fmt.Fprintf(r.out, "on both engines of the store: %d tests\n", len(r.engines))
+	}
 	fmt.Fprintf(r.out, "tests: %d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
-	return r.failed == 0 && !r.broken && r.passed > 0
+	return r.failed == 0 && !r.broken && r.passed > 0 && onBoth
 }

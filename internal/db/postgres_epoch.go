@@ -213,6 +213,7 @@ func (p *postgres) look(ctx context.Context) error {
 	seen, err := readEpoch(ctx, patient{p.watcher})
 	if err == nil {
 		p.alive()
+		p.db.stats.reads.Add(1)
 		p.db.stats.ReadSeconds.Observe(time.Since(begun).Seconds())
 		err = p.observe(ctx, known, seen)
 	}

@@ -16,7 +16,7 @@ type Stats struct {
 	// ReadSeconds has how long reads of the epoch took.
 	ReadSeconds prometheus.Histogram
 
-	epoch, seen, skew atomic.Int64
+	epoch, seen, skew, reads atomic.Int64
 }
 
 func (s *Stats) init() {
@@ -33,6 +33,9 @@ func (s *Stats) saw(e Epoch) {
 
 // Epoch returns the value of the epoch that the node last saw.
 func (s *Stats) Epoch() int64 { return s.epoch.Load() }
+
+// Reads returns how many reads of the epoch came back.
+func (s *Stats) Reads() int64 { return s.reads.Load() }
 
 // Age returns how long ago the node last knew its caches to be exact.
 func (s *Stats) Age() time.Duration {

@@ -44,6 +44,9 @@ var bin = sync.OnceValues(func() (string, error) {
 	return filepath.Dir(found[0]), nil
 })
 
+// Programs returns the folder of the newest server's programs.
+func Programs() (string, error) { return bin() }
+
 // owner returns what makes a command run as the user that servers run as: they refuse to run as root.
 func owner() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
@@ -291,26 +294,28 @@ func (s *Server) Dump(database string) ([]byte, error) {
 
 // Standby copies the server into a standby that follows it under the name, and starts it.
 func (s *Server) Standby(name string, settings ...string) (*Server, error) {
-	standby, err := prepare(slices.Concat(settings, []string{
-		fmt.Sprintf("primary_conninfo=host=127.0.0.1 port=%d user=postgres application_name=%s", s.Port, name), "recovery_target_timeline=latest",
-	}))
+	standby, err := prepare(settings)
 	if err != nil {
 		return nil, err
 	}
-	err = run("pg_basebackup", "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port), "-U", "postgres", "-D", standby.data(), "-X", "stream", "-c", "fast", "--no-sync")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(standby.data(), "standby.signal"), nil, 0o600)
-	}
-	if credential, _ := owner(); err == nil && credential != nil {
-		err = os.Chown(filepath.Join(standby.data(), "standby.signal"), int(credential.Uid), int(credential.Gid))
-	}
-	if err == nil {
-		err = standby.Start()
-	}
-	if err != nil {
+	if err := standby.Follow(s, name); err != nil {
 		return nil, errors.Join(err, standby.Close())
 	}
 	return standby, nil
+}
+
+// Follow makes a server that does not run a standby of another, on the port that it has: its data are replaced by a copy.
+func (s *Server) Follow(primary *Server, name string) error {
+	if err := os.RemoveAll(s.data()); err != nil {
+		return err
+	}
+	// It is named in the data and not on the command line, so that a standby which was promoted can be followed itself.
+	err := run("pg_basebackup", "-d", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres application_name=%s", primary.Port, name),
+		"-D", s.data(), "-X", "stream", "-c", "fast", "--no-sync", "--write-recovery-conf")
+	if err != nil {
+		return err
+	}
+	return s.Start()
 }
 
 // Promote makes a standby a primary, and returns when it is one.

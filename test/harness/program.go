@@ -16,7 +16,7 @@ import (
 
 // Program is another program that a suite runs beside the server, such as a proxy or a pooler. Where the tests run as
 // root it runs as the user that PostgreSQL's package brings, because such programs refuse to run as root. It ends with
-// the process that started it, however that ends.
+// the process that started it, however that ends, and so does a PostgreSQL server that it started with data in its folder.
 type Program struct {
 	Log    *Output // what it printed
 	tb     testing.TB
@@ -90,6 +90,7 @@ func Run(tb testing.TB, dir string, command ...string) *Program {
 	p.cmd.Dir = dir
 	p.cmd.Env = append(cleanEnvironment(), "LC_ALL=C", "TZ=UTC")
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: unprivileged(tb)}
+	p.cmd.WaitDelay = time.Second // what it started may outlive it, and hold its output open
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("start %s: %v. scripts/tools installs it", command[0], err)
 	}
@@ -102,7 +103,8 @@ func Run(tb testing.TB, dir string, command ...string) *Program {
 	tb.Cleanup(p.Stop)
 	// It reads until the other end of the pipe is closed, which happens whatever becomes of this process.
 	p.reaper = exec.CommandContext(context.Background(), "sh", "-c",
-		`read -r _; kill -TERM -- "-$1"; sleep 1; kill -KILL -- "-$1"; rm -rf "$0"`, dir, strconv.Itoa(p.cmd.Process.Pid))
+		`read -r _; kill -TERM "-$1"; sleep 1; kill -KILL "-$1"
+		for f in "$0"/*/postmaster.pid; do [ ! -e "$f" ] || kill -INT "$(head -n 1 "$f")"; done; sleep 1; rm -rf "$0"`, dir, strconv.Itoa(p.cmd.Process.Pid))
 	p.reaper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := p.reaper.StdinPipe()
 	if err == nil {
@@ -117,6 +119,16 @@ func Run(tb testing.TB, dir string, command ...string) *Program {
 
 // PID returns the process id, which is the id of its process group, too.
 func (p *Program) PID() int { return p.cmd.Process.Pid }
+
+// Ended reports whether it has ended.
+func (p *Program) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Kill ends its whole process group at once.
 func (p *Program) Kill() { p.end(syscall.SIGKILL) }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -141,13 +140,6 @@ func (l *listener) at(c db.Change) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.heard[c]
-}
-
-// told returns the epochs that the subscriber was told of.
-func (l *listener) told() []int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.epochs)
 }
 
 func (l *listener) dropped() int {

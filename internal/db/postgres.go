@@ -175,11 +175,11 @@ func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
 	args := &Args{}
 	var locks []string
 	for _, k := range keys {
-		sum := sha256.Sum256([]byte(k))                                                                      // the server's locks are numbers, and some texts it would not even read
-		locks = append(locks, "pg_advisory_xact_lock("+args.Add(int64(binary.BigEndian.Uint64(sum[:])))+")") //nolint:gosec // any 64 bits
+		sum := sha256.Sum256([]byte(k)) // the server's locks are numbers, and some texts it would not even read
+		locks = append(locks, "pg_advisory_xact_lock("+args.Add(int64(binary.BigEndian.Uint64(sum[:])))+")")
 	}
 	// The locks are a statement of their own: what they protect must be read by a later one, with a later snapshot.
-	if _, err := tx.ExecContext(ctx, "SELECT "+strings.Join(locks, ", "), args.Values()...); err != nil {
+	if _, err := tx.ExecContext(ctx, "SELECT "+strings.Join(locks, ", "), args.Values()...); err != nil { //nolint:gosec // place holders only
 		return fmt.Errorf("wait for others who change the same: %w", err)
 	}
 	return nil
@@ -198,7 +198,7 @@ const mostReads = 4
 // QueryContext implements [Queryer].
 func (p patient) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	for try := 1; ; try++ {
-		rows, err := p.DB.QueryContext(ctx, query, args...) //nolint:sqlclosecheck,rowserrcheck // the caller does both
+		rows, err := p.DB.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller does both
 		if err == nil || try == mostReads || ctx.Err() != nil || !lost(err) {
 			return rows, err
 		}
@@ -220,7 +220,7 @@ type bounded struct{ patient }
 
 // QueryContext implements [Queryer].
 func (b bounded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return b.patient.QueryContext(limited(ctx), query, args...) //nolint:sqlclosecheck,rowserrcheck // the caller does both
+	return b.patient.QueryContext(limited(ctx), query, args...) //nolint:rowserrcheck // the caller does both
 }
 
 // QueryRowContext implements [Queryer].

@@ -34,7 +34,7 @@ var faults = []fault{
 		n.mend()
 	}},
 	{"answers of the database come late and out of step", 8, func(r *run) {
-		for _, n := range r.nodes[:1+rand.IntN(len(r.nodes))] { //nolint:gosec // a test's dice
+		for _, n := range r.nodes[:1+rand.IntN(len(r.nodes))] {
 			for _, l := range n.links {
 				l.beLate(between(2, 60))
 			}
@@ -65,7 +65,7 @@ var faults = []fault{
 }
 
 func between(least, most int) time.Duration {
-	return time.Duration(least+rand.IntN(most-least)) * time.Millisecond //nolint:gosec // a test's dice
+	return time.Duration(least+rand.IntN(most-least)) * time.Millisecond
 }
 
 // breakThings has one fault after another happen, until it is told to stop: first each of them once.
@@ -77,7 +77,7 @@ func (r *run) breakThings(stop <-chan struct{}) {
 		}
 	}
 	for i := 0; ; i++ {
-		f := dice[rand.IntN(len(dice))] //nolint:gosec // a test's dice
+		f := dice[rand.IntN(len(dice))]
 		if i < len(faults) {
 			f = faults[i]
 		}

@@ -128,7 +128,7 @@ func (c *cluster) operate(do func(ctx context.Context) error) error {
 }
 
 // anyNode returns one of the nodes.
-func (r *run) anyNode() *node { return r.nodes[rand.IntN(len(r.nodes))] } //nolint:gosec // a test's dice
+func (r *run) anyNode() *node { return r.nodes[rand.IntN(len(r.nodes))] }
 
 // life is a token of a person, from its making to its end.
 type life struct {
@@ -230,7 +230,7 @@ func (l *life) verify(k int) {
 		last = l.ended.Load()
 		n := k
 		if n >= len(l.nodes) {
-			n = rand.IntN(len(l.nodes)) //nolint:gosec // a test's dice
+			n = rand.IntN(len(l.nodes))
 		}
 		called := time.Now()
 		answer, err := clients[n].Try("GET", "/me", nil)
@@ -252,15 +252,15 @@ func (l *life) verify(k int) {
 			l.rounds[n].Add(1)
 			l.add(l.i*8+k, called, nil, seen{code: answer.Code()}, true)
 		}
-		time.Sleep(time.Duration(2+rand.IntN(25)) * time.Millisecond) //nolint:gosec // a test's dice
+		time.Sleep(time.Duration(2+rand.IntN(25)) * time.Millisecond)
 	}
 }
 
 // pass changes the standing of the token a few times, and at the end revokes it.
 func (l *life) pass() {
-	if rand.IntN(4) > 0 { //nolint:gosec // one in four is revoked while it is looked up for the first time
+	if rand.IntN(4) > 0 { // one in four is revoked while it is looked up for the first time
 		l.warm()
-		for range rand.IntN(5) { //nolint:gosec // a test's dice
+		for range rand.IntN(5) {
 			l.change()
 			l.warm()
 		}
@@ -272,7 +272,7 @@ func (l *life) pass() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	time.Sleep(time.Duration(50+rand.IntN(150)) * time.Millisecond) //nolint:gosec // a test's dice
+	time.Sleep(time.Duration(50+rand.IntN(150)) * time.Millisecond)
 }
 
 // warm waits until every node has verified the token anew, or seems not to be able to.
@@ -326,7 +326,7 @@ func (l *life) byOperator(c change, do func(ctx context.Context, operators org.O
 
 // change does one thing to the standing of the token.
 func (l *life) change() {
-	switch dice := rand.IntN(10); { //nolint:gosec // a test's dice
+	switch dice := rand.IntN(10); {
 	case l.state.suspended:
 		l.restore()
 	case l.session == nil:
@@ -370,7 +370,7 @@ func (l *life) narrow() {
 
 func (l *life) changeRole() {
 	roles := []string{"guest", "member", "manager", "admin"}
-	next := change{kind: "role", value: roles[rand.IntN(len(roles))]} //nolint:gosec // a test's dice
+	next := change{kind: "role", value: roles[rand.IntN(len(roles))]}
 	switch {
 	case l.state.role == "":
 		l.byOperator(next, func(ctx context.Context, o org.Operators, email string) error {
@@ -380,7 +380,7 @@ func (l *life) changeRole() {
 			}
 			return err
 		})
-	case rand.IntN(3) == 0: //nolint:gosec // a test's dice
+	case rand.IntN(3) == 0:
 		next.value = ""
 		l.byOwner(next, "DELETE", nil)
 	default:

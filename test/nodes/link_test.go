@@ -112,7 +112,7 @@ func (l *link) carry(node net.Conn) {
 func (l *link) roll(late *atomic.Bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	late.Store(rand.IntN(2) == 0) //nolint:gosec // a test's dice
+	late.Store(rand.IntN(2) == 0)
 	l.dice = append(l.dice, late)
 }
 
@@ -120,7 +120,7 @@ func (l *link) roll(late *atomic.Bool) {
 func (l *link) beLate(most time.Duration) {
 	l.mu.Lock()
 	for _, late := range l.dice {
-		late.Store(rand.IntN(2) == 0) //nolint:gosec // a test's dice
+		late.Store(rand.IntN(2) == 0)
 	}
 	l.mu.Unlock()
 	l.lateness.Store(int64(most))
@@ -132,7 +132,7 @@ func (l *link) delay(late bool) {
 		time.Sleep(time.Millisecond)
 	}
 	if most := l.lateness.Load(); most > 0 && late {
-		time.Sleep(time.Duration(most/2 + rand.Int64N(most/2))) //nolint:gosec // a test's dice
+		time.Sleep(time.Duration(most/2 + rand.Int64N(most/2)))
 	}
 }
 

@@ -198,7 +198,7 @@ const mostReads = 4
 // QueryContext implements [Queryer].
 func (p patient) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	for try := 1; ; try++ {
-		rows, err := p.DB.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller does both
+		rows, err := p.DB.QueryContext(ctx, query, args...)
 		if err == nil || try == mostReads || ctx.Err() != nil || !lost(err) {
 			return rows, err
 		}
@@ -220,7 +220,7 @@ type bounded struct{ patient }
 
 // QueryContext implements [Queryer].
 func (b bounded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return b.patient.QueryContext(limited(ctx), query, args...) //nolint:rowserrcheck // the caller does both
+	return b.patient.QueryContext(limited(ctx), query, args...)
 }
 
 // QueryRowContext implements [Queryer].

@@ -58,7 +58,7 @@ func owner() (*syscall.Credential, error) {
 	}
 	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
 	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2) //nolint:gosec // 32 bits were asked for
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
 }
 
 func command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 	"reflect"
 
@@ -66,7 +65,7 @@ func (a *API) handler(op *operation) http.HandlerFunc {
 		info.Route = pattern
 		w.Header()["Cache-Control"] = noStore
 		c := &call{api: a, op: op, schema: schema, w: w, r: r, ctx: r.Context(), info: info}
-		for range attempts {
+		for again := 1; ; again++ {
 			err := c.prepare()
 			if err == nil {
 				err = op.serve(c)
@@ -74,19 +73,15 @@ func (a *API) handler(op *operation) http.HandlerFunc {
 			if err == nil {
 				return
 			}
-			if !errors.Is(err, db.ErrOvertaken) {
+			if !db.Overtaken(err, again) {
 				a.refuse(w, r, info, err)
 				return
 			}
 			// Nothing has happened yet, and nothing was said: all over again, with what the caller may do now.
 			c = &call{api: a, op: op, schema: schema, w: w, r: r, ctx: r.Context(), info: info, raw: c.raw, rawErr: c.rawErr, rawRead: c.rawRead}
 		}
-		a.refuse(w, r, info, db.ErrOvertaken)
 	}
 }
-
-// attempts is how often a request is begun while its caller's authority changes under it.
-const attempts = 5
 
 var noStore = []string{"no-store"}
 

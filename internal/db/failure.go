@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -28,6 +30,22 @@ var errFull = &problem.Error{
 var ErrOvertaken = &problem.Error{
 	Code: problem.Overloaded, RetryAfter: 1,
 	Detail: "What you may do changed while the request was on its way. Nothing was changed. Try again.",
+}
+
+// MostOvertakings is how often a door begins a request again whose caller's authority changed under it.
+const MostOvertakings = 100
+
+// Overtaken reports whether a request that ended with err should be begun again, for the nth time, with its caller
+// identified anew. It waits a moment first where that happens again and again: everybody in an organization is overtaken
+// by each change of its projects, and those who change them at the same time would overtake each other for ever.
+func Overtaken(err error, n int) bool {
+	if !errors.Is(err, ErrOvertaken) || n > MostOvertakings {
+		return false
+	}
+	if n > 2 {
+		time.Sleep(time.Duration(rand.Int64N(int64(time.Millisecond) << min(n, 5)))) //nolint:gosec // spreads tries, keeps no secret
+	}
+	return true
 }
 
 // seen looks at an error on its way out. A full disk becomes a refusal that says so. A disk or file that failed stops

@@ -8,7 +8,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -97,7 +96,7 @@ func (d *Door) handler(serve handler, signedIn bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := d.visit(w, r)
 		err := v.answer(serve, signedIn)
-		for again := 0; again < 4 && errors.Is(err, db.ErrOvertaken); again++ {
+		for again := 1; db.Overtaken(err, again); again++ {
 			// Nothing has happened yet: once more, with what the person may do now.
 			v = d.visit(w, r)
 			err = v.answer(serve, signedIn)

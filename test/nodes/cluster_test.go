@@ -30,8 +30,10 @@ const (
 type cluster struct {
 	t     *testing.T
 	nodes []*node
-	// operator is a house of its own over the same database, for what operators do. It is no node that anybody asks.
+	// operator is a house of its own over the same database, for what operators do. It is no node that anybody asks, and
+	// its links are never bad.
 	operator *house.House
+	links    [2]*link
 
 	mu               sync.Mutex // guards what follows; held while the servers change
 	primary, standby *pgtest.Server
@@ -68,6 +70,9 @@ func newCluster(t *testing.T, size int) *cluster {
 		}
 	})
 	c.addStandby()
+	for i, server := range []*pgtest.Server{c.primary, c.standby} {
+		c.links[i] = newLink(t, addressOf(server.Port))
+	}
 	c.operator = c.house()
 	c.createUser(owner)
 	_, err = c.operator.Org.Operators().CreateOrganization(t.Context(), org.Founding{Slug: organization, Name: "Acme", OwnerEmail: owner})
@@ -107,10 +112,10 @@ func (c *cluster) startNode(servers [2]string, i int) *node {
 	return n
 }
 
-// house opens the store as one more node does, without any link in between.
+// house opens the store as one more node does.
 func (c *cluster) house() *house.House {
 	c.t.Helper()
-	url := fmt.Sprintf("postgres://carnet@127.0.0.1:%d,127.0.0.1:%d/%s?sslmode=disable&connect_timeout=2", c.primary.Port, c.standby.Port, database)
+	url := fmt.Sprintf("postgres://carnet@127.0.0.1:%s,127.0.0.1:%s/%s?sslmode=disable&connect_timeout=2", c.links[0].port(), c.links[1].port(), database)
 	h, err := house.Build(context.Background(), house.Plan{
 		Data: c.t.TempDir(), Database: url, Connections: 16, PublicURL: "http://localhost", Log: slog.New(slog.DiscardHandler),
 		Fatal: func(err error) { c.t.Errorf("the operator's store stopped: %v", err) },
@@ -178,6 +183,7 @@ func (c *cluster) failOver() {
 	c.failovers++
 	c.addStandby()
 	address := addressOf(c.standby.Port)
+	c.links[slot].target.Store(&address)
 	for _, n := range c.nodes {
 		n.links[slot].target.Store(&address)
 	}

@@ -63,7 +63,7 @@ func counts(m *sync.Map) string {
 // which every answer is right.
 func TestP6NobodyAcceptsWhatWasTakenAwayOnAnyNode(t *testing.T) {
 	c := newCluster(t, 3)
-	length := 40 * time.Second
+	length := 2 * time.Minute
 	if os.Getenv("CARNET_SOAK") != "" {
 		length = 31 * time.Minute
 	}

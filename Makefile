@@ -9,8 +9,7 @@ TOOLS   := $(CURDIR)/.tools/bin
 
 # The race detector watches the rooms of the house, which is where the concurrency is. The suites above them drive the
 # ordinary binary, at its ordinary speed.
-# internal/transfer copies whole stores, file by file in one goroutine: under the detector that takes minutes and finds
-# nothing.
+# internal/transfer copies whole stores, which takes minutes under the detector: it is tested without.
 ROOMS   = $$($(GO) list ./access/... ./token/... ./internal/... | grep -v /transfer)
 # Suites that drive a server run on the embedded store, and these once more on PostgreSQL.
 SHARED  := ./test/contract ./test/incidents ./test/property ./test/revocation ./test/secrets

@@ -61,13 +61,6 @@ WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND u.suspended_at IS 
 -- name: Authenticated :execrows
 UPDATE sessions SET authenticated_at = $1 WHERE id = $2 AND user_id = $3 AND ended_at IS NULL;
 
--- name: RecordUse :exec
--- Forward only: a late batch never takes back what a later one wrote.
-INSERT INTO session_use (session_id, last_used_at, address, client) VALUES ($1, $2, $3, $4)
-ON CONFLICT (session_id) DO UPDATE
-SET last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client
-WHERE excluded.last_used_at > session_use.last_used_at;
-
 -- name: Failures :one
 SELECT failures, last_failed_at, blocked_until FROM signin_failures WHERE account = $1 AND source = $2;
 

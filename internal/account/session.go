@@ -118,13 +118,15 @@ const useBatch = 500
 func (s *Service) FlushUses(ctx context.Context, everything bool) error {
 	return s.Uses.Flush(ctx, s.Now(), everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
 		return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			var last [][]any
 			for _, u := range uses {
-				err := rows.New(tx).RecordUse(ctx, rows.RecordUseParams{
-					SessionID: u.Key.ID, LastUsedAt: u.At, Address: u.Origin.AddressText(), Client: u.Origin.Client,
-				})
-				if err != nil {
-					return fmt.Errorf("write the last use of session %s: %w", u.Key.ID, err)
-				}
+				last = append(last, []any{u.Key.ID, u.At, u.Origin.AddressText(), u.Origin.Client})
+			}
+			// Forward only: a late batch never takes back what a later one wrote.
+			err := db.Insert(ctx, tx, "session_use (session_id, last_used_at, address, client)", `ON CONFLICT (session_id) DO UPDATE
+				SET last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client WHERE excluded.last_used_at > session_use.last_used_at`, last)
+			if err != nil {
+				return fmt.Errorf("write the last uses of sessions: %w", err)
 			}
 			return nil
 		})

@@ -129,33 +129,6 @@ type Queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Repeating returns what tx can do, with each text that changes something parsed once instead of at every use, where the
-// engine gains by it. It is for transactions that carry out the same few texts many times.
-func (d *DB) Repeating(tx *sql.Tx) Queryer {
-	if !d.engine.prepares() {
-		return tx
-	}
-	return &repeating{Tx: tx, kept: map[string]*sql.Stmt{}}
-}
-
-type repeating struct {
-	*sql.Tx
-	kept map[string]*sql.Stmt
-}
-
-// ExecContext implements [Queryer].
-func (r *repeating) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, ok := r.kept[query]
-	if !ok {
-		var err error
-		if stmt, err = r.PrepareContext(ctx, query); err != nil {
-			return nil, err
-		}
-		r.kept[query] = stmt // the end of the transaction closes it
-	}
-	return stmt.ExecContext(ctx, args...)
-}
-
 // Engine returns "sqlite" or "postgres".
 func (d *DB) Engine() string { return d.engine.name() }
 

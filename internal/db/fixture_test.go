@@ -82,9 +82,9 @@ func epochOf(t *testing.T, d *db.DB) (epoch int64) {
 	return epoch
 }
 
-func number(t *testing.T, q db.Queryer, query string) (n int64) {
+func number(t *testing.T, q db.Queryer, query string, args ...any) (n int64) {
 	t.Helper()
-	if err := q.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+	if err := q.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return n

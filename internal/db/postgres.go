@@ -105,8 +105,12 @@ func (p *postgres) open(ctx context.Context) error {
 	return p.compareClocks(ctx)
 }
 
+// keptStatements is how many statements a server process keeps planned for us: as many as there are in the code.
+const keptStatements = 256
+
 // parseURL reads what names the database, and adds what Carnet needs: the primary of several hosts, bounded waits, and
-// statements without names, which a pooler in transaction mode does not lose.
+// statements without names, which a pooler in transaction mode does not lose. Where there is no pooler, they get names
+// later, see [direct], unless the URL says how they are to be run.
 func parseURL(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -121,6 +125,8 @@ func parseURL(url string) (*pgx.ConnConfig, error) {
 	}
 	if !strings.Contains(url, "default_query_exec_mode") {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+		config.StatementCacheCapacity, config.DescriptionCacheCapacity = keptStatements, 0
+	} else if config.DefaultQueryExecMode == pgx.QueryExecModeExec {
 		config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
 	}
 	if config.RuntimeParams["application_name"] == "" {
@@ -172,14 +178,14 @@ func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	args := &Args{}
 	var locks []string
 	for _, k := range keys {
 		sum := sha256.Sum256([]byte(k)) // the server's locks are numbers, and some texts it would not even read
-		locks = append(locks, "pg_advisory_xact_lock("+args.Add(int64(binary.BigEndian.Uint64(sum[:])))+")")
+		locks = append(locks, "pg_advisory_xact_lock("+strconv.FormatInt(int64(binary.BigEndian.Uint64(sum[:])), 10)+")")
 	}
-	// The locks are a statement of their own: what they protect must be read by a later one, with a later snapshot.
-	if _, err := tx.ExecContext(ctx, "SELECT "+strings.Join(locks, ", "), args.Values()...); err != nil { //nolint:gosec // place holders only
+	// The locks are a statement of their own: what they protect must be read by a later one, with a later snapshot. Without
+	// parameters, it goes in one message with what begins the transaction.
+	if _, err := tx.ExecContext(ctx, "select "+strings.Join(locks, ", ")); err != nil { //nolint:gosec // numbers only
 		return fmt.Errorf("wait for others who change the same: %w", err)
 	}
 	return nil
@@ -199,7 +205,7 @@ const mostReads = 4
 func (p patient) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	for try := 1; ; try++ {
 		rows, err := p.DB.QueryContext(ctx, query, args...)
-		if err == nil || try == mostReads || ctx.Err() != nil || !lost(err) {
+		if err == nil || try == mostReads || ctx.Err() != nil || !lost(err) && !forgotten(err) {
 			return rows, err
 		}
 	}
@@ -209,7 +215,7 @@ func (p patient) QueryContext(ctx context.Context, query string, args ...any) (*
 func (p patient) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	for try := 1; ; try++ {
 		row := p.DB.QueryRowContext(ctx, query, args...)
-		if err := row.Err(); err == nil || try == mostReads || ctx.Err() != nil || !lost(err) {
+		if err := row.Err(); err == nil || try == mostReads || ctx.Err() != nil || !lost(err) && !forgotten(err) {
 			return row
 		}
 	}

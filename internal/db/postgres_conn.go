@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,7 @@ const watcherTimeout = 2 * time.Second
 // them, and the next one gets it.
 type connector struct {
 	inner driver.Connector
+	named bool             // statements get names where no pooler is in between
 	slots chan struct{}    // one for each that is being opened
 	spare chan driver.Conn // opened too late for whoever asked
 	done  chan struct{}
@@ -42,7 +44,7 @@ func newConnector(config *pgx.ConnConfig, most int, ping bool) *connector {
 		options = append(options, stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }))
 	}
 	return &connector{
-		inner: stdlib.GetConnector(*config, options...),
+		inner: stdlib.GetConnector(*config, options...), named: config.DefaultQueryExecMode == pgx.QueryExecModeExec && config.StatementCacheCapacity > 0,
 		slots: make(chan struct{}, most), spare: make(chan driver.Conn, most), done: make(chan struct{}),
 	}
 }
@@ -102,7 +104,23 @@ func (c *connector) open() opening {
 	if !ok {
 		return opening{err: errors.Join(fmt.Errorf("a connection of another kind: %T", conn), conn.Close())}
 	}
-	return opening{conn: &connection{Conn: plain}}
+	named := false
+	if c.named {
+		if named, err = direct(ctx, plain.Conn().PgConn()); err != nil {
+			return opening{err: errors.Join(err, conn.Close())}
+		}
+	}
+	return opening{conn: &connection{Conn: plain, named: named}}
+}
+
+// direct reports whether a connection leads to a server process of its own. The server tells its clients the number of
+// that process when they connect; a pooler makes one up, because its clients' transactions go to this process and that.
+func direct(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
+	results, err := conn.Exec(ctx, "select pg_backend_pid()").ReadAll()
+	if err != nil {
+		return false, err
+	}
+	return string(results[0].Rows[0][0]) == strconv.FormatUint(uint64(conn.PID()), 10), nil
 }
 
 func (c *connector) keep(o opening) {
@@ -137,7 +155,47 @@ func (c *connector) close() {
 // connection is a connection whose transactions begin and end with one message each, whatever else has to be said then.
 type connection struct {
 	*stdlib.Conn
+	named        bool   // the server keeps statements, planned, under names
+	beginning    string // begins the transaction that is open, and is not said yet
 	beforeCommit string // said in one message with the COMMIT of the transaction that is open
+}
+
+// QueryContext implements [driver.QueryerContext].
+func (c *connection) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.begin(ctx); err != nil {
+		return nil, err
+	}
+	return c.Conn.QueryContext(ctx, query, c.mode(args))
+}
+
+// ExecContext implements [driver.ExecerContext].
+func (c *connection) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if len(args) == 0 {
+		query, c.beginning = c.beginning+query, ""
+		return c.Conn.ExecContext(ctx, query, nil)
+	}
+	if err := c.begin(ctx); err != nil {
+		return nil, err
+	}
+	return c.Conn.ExecContext(ctx, query, c.mode(args))
+}
+
+// begin says what begins the transaction, where that could not be said together with its first statement.
+func (c *connection) begin(ctx context.Context) error {
+	if c.beginning == "" {
+		return nil
+	}
+	beginning := c.beginning
+	c.beginning = ""
+	return c.say(ctx, beginning, "SET")
+}
+
+// mode puts before the arguments how the statement is to be run, where that is another way than the connection's own.
+func (c *connection) mode(args []driver.NamedValue) []driver.NamedValue {
+	if !c.named {
+		return args
+	}
+	return append([]driver.NamedValue{{Value: pgx.QueryExecModeCacheStatement}}, args...)
 }
 
 // noText is a text that nothing stored is equal to: everything that people write is checked for such characters first.
@@ -154,10 +212,7 @@ func (c *connection) CheckNamedValue(v *driver.NamedValue) error {
 
 // BeginTx implements [driver.ConnBeginTx]. Only [postgres.write] begins transactions.
 func (c *connection) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
-	c.beforeCommit = ""
-	if err := c.say(ctx, beginWrite, "SET"); err != nil {
-		return nil, err
-	}
+	c.beginning, c.beforeCommit = beginWrite, ""
 	return &transaction{conn: c, ctx: ctx}, nil
 }
 
@@ -191,7 +246,9 @@ func (t *transaction) Commit() error {
 	data := t.conn.Conn.Conn().PgConn().CustomData()
 	data[warnings] = &warned
 	defer delete(data, warnings)
-	if err := t.conn.say(t.ctx, t.conn.beforeCommit+"commit", "COMMIT"); err != nil {
+	statements := t.conn.beginning + t.conn.beforeCommit + "commit"
+	t.conn.beginning = ""
+	if err := t.conn.say(t.ctx, statements, "COMMIT"); err != nil {
 		// database/sql takes the transaction for ended whatever comes back, and never rolls it back. What was refused before
 		// COMMIT leaves it open, and behind a pooler that would keep one of the few connections from everybody.
 		_ = t.Rollback()
@@ -206,8 +263,9 @@ func (t *transaction) Commit() error {
 
 // Rollback implements [driver.Tx].
 func (t *transaction) Rollback() error {
+	t.conn.beginning = ""
 	if t.conn.Conn.Conn().PgConn().TxStatus() == 'I' {
-		return nil // a commit that was refused has ended it
+		return nil // nothing was said yet, or a commit that was refused has ended it
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
 	defer cancel()

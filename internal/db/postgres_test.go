@@ -393,3 +393,51 @@ func TestDatabaseThatCannotBeReachedIsExplained(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing is between a node and the server, the server plans a statement once. What it forgets, or what no longer
+// fits the schema, is planned anew, and nobody notices. A URL that says how statements are run is obeyed.
+func TestStatementsArePlannedOnceWithoutAPooler(t *testing.T) {
+	t.Parallel()
+	url := storetest.Database(t)
+	planned := func(d *db.DB) (n int64) {
+		const twice = `SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE $1`
+		number(t, d.Read(), twice, "%pg_prepared_statements%")
+		return number(t, d.Read(), twice, "%pg_prepared_statements%")
+	}
+	d := mustOpen(t, url)
+	if n := planned(d); n != 1 {
+		t.Errorf("%d statements are kept", n)
+	}
+	if n := planned(mustOpen(t, url+"&default_query_exec_mode=exec")); n != 0 {
+		t.Errorf("%d statements are kept although the URL says not to", n)
+	}
+
+	write(t, d, `CREATE TABLE changing (id INTEGER PRIMARY KEY, value INTEGER)`, `INSERT INTO changing VALUES (1, 7)`)
+	use := func() {
+		t.Helper()
+		if n := number(t, d.Read(), `SELECT value FROM changing WHERE id = $1`, 1); n != 7 {
+			t.Errorf("read %d", n)
+		}
+		err := d.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			var value int64
+			if err := tx.QueryRowContext(ctx, `SELECT value FROM changing WHERE id = $1 FOR UPDATE`, 1).Scan(&value); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, `UPDATE changing SET value = $1 WHERE id = $2`, value, 1)
+			return err
+		})
+		if err != nil {
+			t.Errorf("write: %v", err)
+		}
+	}
+	use()
+	write(t, d, `ALTER TABLE changing ALTER value TYPE BIGINT`)
+	use()
+	for range 20 {
+		if err := d.Read().QueryRowContext(t.Context(), `DEALLOCATE ALL`).Scan(); !errors.Is(err, sql.ErrNoRows) {
+			t.Fatal(err)
+		}
+		write(t, d, `DEALLOCATE ALL`)
+		use()
+	}
+}

@@ -27,9 +27,9 @@ const (
 	mostTries = 12
 )
 
-// beginWrite begins a transaction and bounds it, in one message. SET LOCAL ends with the transaction, so that a pooler in
+// beginWrite begins a transaction and bounds it, in one message with what comes next. SET LOCAL ends with the transaction, so that a pooler in
 // transaction mode hands nothing of it on. A node that stalls in the middle is cut off before others wait for long.
-const beginWrite = "begin; set local statement_timeout = 5000; set local lock_timeout = 3000; set local idle_in_transaction_session_timeout = 3000"
+const beginWrite = "begin; set local statement_timeout = 5000; set local lock_timeout = 3000; set local idle_in_transaction_session_timeout = 3000; "
 
 // errRolledBack is the error of a commit that the server turned into a rollback.
 var errRolledBack = errors.New("the server rolled the transaction back")
@@ -149,7 +149,17 @@ func again(err error) bool {
 			return true
 		}
 	}
-	return lost(err)
+	return forgotten(err) || lost(err)
+}
+
+// forgotten reports whether an error says that the server does not have a statement as it was planned: the schema has
+// changed, or somebody told the server to forget. The library makes it anew when it is used the next time.
+func forgotten(err error) bool {
+	var failure *pgconn.PgError
+	if !errors.As(err, &failure) {
+		return false
+	}
+	return failure.Code == "26000" || failure.Code == "0A000" && failure.Routine == "RevalidateCachedQuery" // invalid_sql_statement_name
 }
 
 // lost reports whether an error says that the database cannot be reached, or is no primary any more.

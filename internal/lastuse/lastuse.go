@@ -4,8 +4,11 @@
 package lastuse
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,6 +138,10 @@ func (t *Tracker) Flush(ctx context.Context, now time.Time, everything bool, siz
 			later = append(later, e)
 		}
 	}
+	// In one order on all nodes, or two would wait for each other's rows.
+	slices.SortFunc(due, func(a, b *Entry) int {
+		return cmp.Or(strings.Compare(a.key.Organization, b.key.Organization), strings.Compare(a.key.ID, b.key.ID))
+	})
 	var failed error
 	for len(due) > 0 {
 		part := due[:min(size, len(due))]

@@ -72,22 +72,6 @@ WHERE organization_id = $1 AND token_id = $2 ORDER BY last_used_at DESC;
 SELECT lookup_id, created_at, valid_until FROM credentials WHERE organization_id = $1 AND token_id = $2
 ORDER BY valid_until IS NOT NULL, created_at DESC, lookup_id;
 
--- name: RecordUse :exec
--- Forward only: a late batch never takes back what a later one wrote.
-INSERT INTO token_use (organization_id, token_id, last_used_at, address, client) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (organization_id, token_id) DO UPDATE
-SET last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client
-WHERE excluded.last_used_at > token_use.last_used_at;
-
--- name: RecordDay :exec
-INSERT INTO token_use_days (organization_id, token_id, day, calls) VALUES ($1, $2, $3, $4)
-ON CONFLICT (organization_id, token_id, day) DO UPDATE SET calls = token_use_days.calls + excluded.calls;
-
--- name: RecordLateUse :exec
-INSERT INTO credential_late_use (organization_id, token_id, lookup_id, uses, last_used_at, address, client) VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (organization_id, token_id, lookup_id) DO UPDATE
-SET uses = credential_late_use.uses + excluded.uses, last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client;
-
 -- name: LongEnded :many
 SELECT organization_id, id FROM tokens WHERE revoked_at < $1 OR expires_at < $1 LIMIT $2;
 

@@ -22,47 +22,50 @@ func (s *Service) FlushUses(ctx context.Context, everything bool) error {
 	now := s.Now()
 	return errors.Join(
 		s.Uses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
-			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeUses(ctx, rows.New(s.DB.Repeating(tx)), uses) })
+			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeUses(ctx, tx, uses) })
 		}),
 		s.LateUses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
-			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-				return writeLateUses(ctx, rows.New(s.DB.Repeating(tx)), uses)
-			})
+			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeLateUses(ctx, tx, uses) })
 		}))
 }
 
-func writeUses(ctx context.Context, q *rows.Queries, uses []lastuse.Use) error {
+func writeUses(ctx context.Context, tx *sql.Tx, uses []lastuse.Use) error {
+	var last, days [][]any
 	for _, u := range uses {
-		err := q.RecordUse(ctx, rows.RecordUseParams{
-			OrganizationID: u.Key.Organization, TokenID: u.Key.ID, LastUsedAt: u.At, Address: u.Origin.AddressText(), Client: u.Origin.Client,
-		})
-		if err != nil {
-			return fmt.Errorf("write the last use of token %s: %w", u.Key.ID, err)
-		}
+		last = append(last, []any{u.Key.Organization, u.Key.ID, u.At, u.Origin.AddressText(), u.Origin.Client})
 		for day, calls := range u.Calls {
-			err := q.RecordDay(ctx, rows.RecordDayParams{OrganizationID: u.Key.Organization, TokenID: u.Key.ID, Day: day, Calls: calls})
-			if err != nil {
-				return fmt.Errorf("count the calls of token %s: %w", u.Key.ID, err)
-			}
+			days = append(days, []any{u.Key.Organization, u.Key.ID, day, calls})
 		}
+	}
+	// Forward only: a late batch never takes back what a later one wrote.
+	err := db.Insert(ctx, tx, "token_use (organization_id, token_id, last_used_at, address, client)", `ON CONFLICT (organization_id, token_id) DO UPDATE
+		SET last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client WHERE excluded.last_used_at > token_use.last_used_at`, last)
+	if err != nil {
+		return fmt.Errorf("write the last uses of tokens: %w", err)
+	}
+	err = db.Insert(ctx, tx, "token_use_days (organization_id, token_id, day, calls)",
+		"ON CONFLICT (organization_id, token_id, day) DO UPDATE SET calls = token_use_days.calls + excluded.calls", days)
+	if err != nil {
+		return fmt.Errorf("count the calls of tokens: %w", err)
 	}
 	return nil
 }
 
-func writeLateUses(ctx context.Context, q *rows.Queries, uses []lastuse.Use) error {
+func writeLateUses(ctx context.Context, tx *sql.Tx, uses []lastuse.Use) error {
+	var late [][]any
 	for _, u := range uses {
 		tokenID, lookup, _ := strings.Cut(u.Key.ID, "/")
 		var calls int64
 		for _, n := range u.Calls {
 			calls += n
 		}
-		err := q.RecordLateUse(ctx, rows.RecordLateUseParams{
-			OrganizationID: u.Key.Organization, TokenID: tokenID, LookupID: lookup, Uses: calls, LastUsedAt: u.At,
-			Address: u.Origin.AddressText(), Client: u.Origin.Client,
-		})
-		if err != nil {
-			return fmt.Errorf("write the late use of token %s: %w", tokenID, err)
-		}
+		late = append(late, []any{u.Key.Organization, tokenID, lookup, calls, u.At, u.Origin.AddressText(), u.Origin.Client})
+	}
+	err := db.Insert(ctx, tx, "credential_late_use (organization_id, token_id, lookup_id, uses, last_used_at, address, client)",
+		`ON CONFLICT (organization_id, token_id, lookup_id) DO UPDATE
+		SET uses = credential_late_use.uses + excluded.uses, last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client`, late)
+	if err != nil {
+		return fmt.Errorf("write the late uses of tokens: %w", err)
 	}
 	return nil
 }

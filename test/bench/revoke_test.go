@@ -50,6 +50,9 @@ type pace struct {
 
 var loads = []pace{{}, {connections: 5, every: 10 * time.Millisecond}, {connections: 5}}
 
+// settling is how long others ask before the first revocation: nodes open connections meanwhile, and see their tokens.
+const settling = 2 * time.Second
+
 func (p pace) String() string {
 	switch {
 	case p.connections == 0:
@@ -93,6 +96,9 @@ func (r *revoker) measure(t *testing.T, w way, load pace, busy []string) {
 	began := time.Now()
 	for i, node := range r.nodes {
 		go func() { done <- drive(strings.TrimPrefix(node.URL, "http://"), load, busy, &asked[i], stop) }()
+	}
+	if load.connections > 0 {
+		time.Sleep(settling)
 	}
 	var times []time.Duration
 	accepted := 0

@@ -317,31 +317,6 @@ func (q *Queries) RecordFailure(ctx context.Context, arg RecordFailureParams) er
 	return err
 }
 
-const recordUse = `-- name: RecordUse :exec
-INSERT INTO session_use (session_id, last_used_at, address, client) VALUES ($1, $2, $3, $4)
-ON CONFLICT (session_id) DO UPDATE
-SET last_used_at = excluded.last_used_at, address = excluded.address, client = excluded.client
-WHERE excluded.last_used_at > session_use.last_used_at
-`
-
-type RecordUseParams struct {
-	SessionID  string
-	LastUsedAt int64
-	Address    string
-	Client     string
-}
-
-// Forward only: a late batch never takes back what a later one wrote.
-func (q *Queries) RecordUse(ctx context.Context, arg RecordUseParams) error {
-	_, err := q.db.ExecContext(ctx, recordUse,
-		arg.SessionID,
-		arg.LastUsedAt,
-		arg.Address,
-		arg.Client,
-	)
-	return err
-}
-
 const restoreUser = `-- name: RestoreUser :execrows
 UPDATE users SET suspended_at = NULL WHERE id = $1 AND suspended_at IS NOT NULL
 `

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 )
 
@@ -80,26 +81,31 @@ func (s *sqlite) keepCopy(ctx context.Context, path string, version int64) error
 	return nil
 }
 
+// beginMigration begins a transaction that changes the schema. It may take as long as it takes, but while it waits for a
+// table it keeps others waiting, who serve requests.
+const beginMigration = "begin; set local statement_timeout = 0; set local lock_timeout = 3000; set local idle_in_transaction_session_timeout = 0; "
+
 // migrate brings the schema up to date. One node does it while the others wait; they go on when it is done. The lock
 // belongs to a transaction that stays open meanwhile, so that it holds through a pooler in transaction mode.
-func (p *postgres) migrate(ctx context.Context) error {
+func (p *postgres) migrate(ctx context.Context, config *pgx.ConnConfig) error {
 	folder, err := fs.Sub(migrations, "migrations/postgres")
 	if err != nil {
 		return fmt.Errorf("find the migrations: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, p.reader, folder)
+	connector := newConnector(config, 2, true, beginMigration)
+	defer connector.close()
+	pool := sql.OpenDB(connector)
+	defer func() { _ = pool.Close() }()
+	provider, err := goose.NewProvider(goose.DialectPostgres, pool, folder)
 	if err != nil {
 		return fmt.Errorf("prepare the migrations: %w", err)
 	}
-	tx, err := p.writer.BeginTx(ctx, nil)
+	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("take the lock of the schema: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	for _, statement := range []string{
-		"SET LOCAL idle_in_transaction_session_timeout = 0", "SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0",
-		"SELECT pg_advisory_xact_lock(1667330670, 2)",
-	} {
+	for _, statement := range []string{"SET LOCAL lock_timeout = 0", "SELECT pg_advisory_xact_lock(1667330670, 2)"} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("take the lock of the schema: %w", err)
 		}

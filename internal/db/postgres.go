@@ -83,7 +83,7 @@ func openPostgres(ctx context.Context, d *DB, options Options) (*postgres, error
 	p.lookup = p.pool(config, lookupConnections, true)
 	p.reader = p.pool(config, rest/2, true)
 	p.writer = p.pool(config, rest-rest/2, true)
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx, config); err != nil {
 		return nil, errors.Join(explainPostgres(config, err), p.close())
 	}
 	background, stop := context.WithCancel(context.Background())
@@ -92,8 +92,8 @@ func openPostgres(ctx context.Context, d *DB, options Options) (*postgres, error
 	return p, nil
 }
 
-func (p *postgres) open(ctx context.Context) error {
-	if err := p.migrate(ctx); err != nil {
+func (p *postgres) open(ctx context.Context, config *pgx.ConnConfig) error {
+	if err := p.migrate(ctx, config); err != nil {
 		return err
 	}
 	epoch, err := readEpoch(ctx, patient{p.watcher})
@@ -151,7 +151,7 @@ func explainPostgres(config *pgx.ConnConfig, err error) error {
 }
 
 func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
-	c := newConnector(config, most, ping)
+	c := newConnector(config, most, ping, beginWrite)
 	pool := sql.OpenDB(c)
 	pool.SetMaxOpenConns(most)
 	pool.SetMaxIdleConns(most)

@@ -26,13 +26,14 @@ const watcherTimeout = 2 * time.Second
 // them, and the next one gets it.
 type connector struct {
 	inner driver.Connector
+	begin string           // begins every transaction
 	named bool             // statements get names where no pooler is in between
 	slots chan struct{}    // one for each that is being opened
 	spare chan driver.Conn // opened too late for whoever asked
 	done  chan struct{}
 }
 
-func newConnector(config *pgx.ConnConfig, most int, ping bool) *connector {
+func newConnector(config *pgx.ConnConfig, most int, ping bool, begin string) *connector {
 	config = config.Copy()
 	config.OnNotice = func(c *pgconn.PgConn, n *pgconn.Notice) {
 		if warned, ok := c.CustomData()[warnings].(*[]string); ok && n.SeverityUnlocalized == "WARNING" {
@@ -44,7 +45,8 @@ func newConnector(config *pgx.ConnConfig, most int, ping bool) *connector {
 		options = append(options, stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }))
 	}
 	return &connector{
-		inner: stdlib.GetConnector(*config, options...), named: config.DefaultQueryExecMode == pgx.QueryExecModeExec && config.StatementCacheCapacity > 0,
+		inner: stdlib.GetConnector(*config, options...), begin: begin,
+		named: config.DefaultQueryExecMode == pgx.QueryExecModeExec && config.StatementCacheCapacity > 0,
 		slots: make(chan struct{}, most), spare: make(chan driver.Conn, most), done: make(chan struct{}),
 	}
 }
@@ -110,7 +112,7 @@ func (c *connector) open() opening {
 			return opening{err: errors.Join(err, conn.Close())}
 		}
 	}
-	return opening{conn: &connection{Conn: plain, named: named}}
+	return opening{conn: &connection{Conn: plain, named: named, begins: c.begin}}
 }
 
 // direct reports whether a connection leads to a server process of its own. The server tells its clients the number of
@@ -156,6 +158,7 @@ func (c *connector) close() {
 type connection struct {
 	*stdlib.Conn
 	named        bool   // the server keeps statements, planned, under names
+	begins       string // begins every transaction
 	beginning    string // begins the transaction that is open, and is not said yet
 	beforeCommit string // said in one message with the COMMIT of the transaction that is open
 }
@@ -210,9 +213,9 @@ func (c *connection) CheckNamedValue(v *driver.NamedValue) error {
 	return c.Conn.CheckNamedValue(v)
 }
 
-// BeginTx implements [driver.ConnBeginTx]. Only [postgres.write] begins transactions.
+// BeginTx implements [driver.ConnBeginTx].
 func (c *connection) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
-	c.beginning, c.beforeCommit = beginWrite, ""
+	c.beginning, c.beforeCommit = c.begins, ""
 	return &transaction{conn: c, ctx: ctx}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/db"
 	"carnet/internal/problem"
 	"carnet/internal/tokens/rows"
 )
@@ -52,7 +53,8 @@ type ProjectPermissions struct {
 // projectsShown caps the projects of [Permissions].
 const projectsShown = 50
 
-// Me answers who the caller is and what holds for them at this moment. Any token may ask, whatever its scopes.
+// Me answers who the caller is and what holds for them at this moment. Any token may ask, whatever its scopes. When the
+// token is not what it was when the caller was identified, the error is [db.ErrOvertaken]: the answer would mix two moments.
 func (s *Service) Me(ctx context.Context, caller access.Caller) (Me, error) {
 	if caller.Kind == access.Anonymous {
 		return Me{}, problem.From(access.NeedCredential, 0)
@@ -76,10 +78,23 @@ func (s *Service) Me(ctx context.Context, caller access.Caller) (Me, error) {
 		if err != nil {
 			return Me{}, err
 		}
+		if !t.stillGrants(caller) {
+			return Me{}, db.ErrOvertaken
+		}
 		me.Token = &t
 	}
 	me.Permissions, err = s.permissions(ctx, caller)
 	return me, err
+}
+
+// stillGrants reports whether the token, as it was just read, gives the caller what they were identified with.
+func (t Token) stillGrants(caller access.Caller) bool {
+	projects := access.ProjectSet{}
+	if t.restricted {
+		projects = access.Only(t.Projects...)
+	}
+	return t.State == Live && t.Role != nil && *t.Role == caller.Role.String() && t.scopes == caller.Scopes &&
+		projects.Within(caller.Projects) && caller.Projects.Within(projects)
 }
 
 // permissions works out what the caller may do, by asking the rules about each project that they see.

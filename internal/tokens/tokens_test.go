@@ -1,11 +1,13 @@
 package tokens_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"carnet/access"
+	"carnet/internal/db"
 	"carnet/internal/lastuse"
 	"carnet/internal/optional"
 	"carnet/internal/page"
@@ -474,6 +476,48 @@ func TestAnEndedSessionCreatesNothing(t *testing.T) {
 		wantCode(t, "rotate", err, problem.SessionEnded)
 		if got := w.verified(issued.Value.Reveal()); got != "" {
 			t.Errorf("P8: signing out harmed a token: %s", got)
+		}
+	})
+}
+
+// A node may stall between finding out who calls and answering. What GET /me says then is begun again: it must not give
+// the role of one moment with the scopes of another.
+func TestMeNeverMixesTwoMoments(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		one, two := w.project("mel", "acme", "ONE", "organization"), w.project("mel", "acme", "TWO", "organization")
+		for name, change := range map[string]func(session access.Caller, id string) error{
+			"narrowed": func(session access.Caller, id string) error {
+				_, err := w.tokens.Change(t.Context(), session, id, tokens.Change{Scopes: optional.Of([]string{"projects:read", "tasks:read"})})
+				return err
+			},
+			"another role": func(access.Caller, string) error {
+				return w.org.Operators().SetRole(t.Context(), "acme", "mel@example.com", "admin")
+			},
+			"fewer projects": func(session access.Caller, id string) error {
+				_, err := w.tokens.Change(t.Context(), session, id, tokens.Change{Projects: optional.Of([]string{one})})
+				return err
+			},
+			"revoked": func(session access.Caller, id string) error {
+				_, err := w.tokens.Revoke(t.Context(), session, id)
+				return err
+			},
+		} {
+			w.ok(w.org.Operators().SetRole(t.Context(), "acme", "mel@example.com", "member"))
+			mel := w.as("mel")
+			d := draft()
+			d.Projects = []string{one, two}
+			issued := w.create(mel, d)
+			grant, err := w.verify.Verify(t.Context(), issued.Value.Reveal(), lastuse.Origin{})
+			w.ok(err)
+			before, err := w.tokens.Me(t.Context(), grant.Caller)
+			w.ok(err)
+			if before.Role != "member" || len(before.Token.Scopes) != 2 || len(before.Token.Projects) != 2 {
+				t.Errorf("%s: before it, the token is %+v", name, before.Token)
+			}
+			w.ok(change(mel, issued.Token.ID))
+			if _, err := w.tokens.Me(t.Context(), grant.Caller); !errors.Is(err, db.ErrOvertaken) {
+				t.Errorf("%s: an answer for who called before it: %v", name, err)
+			}
 		}
 	})
 }

@@ -6,10 +6,15 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -159,86 +164,177 @@ func create(url, value string) vegeta.Targeter {
 	}
 }
 
-// Every node is restarted in turn behind nginx while clients go on: no request fails, no answer is wrong, and each write
-// happens once.
-func TestNobodyNoticesARollingRestart(t *testing.T) {
-	t.Parallel()
-	nodes := startNodes(t, 3)
-	address := startNginx(t, nodes)
-	base := "https://" + address + "/api/v1"
+// crowd is clients behind nginx who go on whatever happens to the nodes.
+type crowd struct {
+	nodes    []*harness.Server
+	session  *harness.Client
+	project  string
+	attacks  []*attack
+	mu       sync.Mutex
+	failures []error // guarded by mu
+}
 
-	session := nodes[0].SignIn(person(0)).In(organization)
-	project := session.CreateProject("APP", "The app", "organization")
-	var attacks []*attack
-	for i := range nodes {
-		_, value := nodes[i].SignIn(person(i)).CreateToken(organization, []string{"tasks:write"}, nil)
-		attacks = append(attacks, &attack{name: "live " + person(i), rate: 30, next: get(base+"/me", value), check: expect(http.StatusOK, person(i))})
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	c := &crowd{nodes: startNodes(t, 3)}
+	base := "https://" + startNginx(t, c.nodes) + "/api/v1"
+	c.session = c.nodes[0].SignIn(person(0)).In(organization)
+	c.project = c.session.CreateProject("APP", "The app", "organization")
+	for i := range c.nodes {
+		_, value := c.nodes[i].SignIn(person(i)).CreateToken(organization, []string{"tasks:write"}, nil)
+		c.attacks = append(c.attacks, &attack{name: "live " + person(i), rate: 30, next: get(base+"/me", value), check: expect(http.StatusOK, person(i))})
 		if i == 0 {
-			attacks = append(attacks, &attack{name: "writes", rate: 15, next: create(base+"/projects/"+project+"/tasks", value), check: expect(http.StatusCreated, `"title":"Task `)})
+			c.attacks = append(c.attacks, &attack{name: "writes", rate: 15, next: create(base+"/projects/"+c.project+"/tasks", value), check: expect(http.StatusCreated, `"title":"Task `)})
 		}
 	}
-	id, value := session.CreateToken(organization, []string{"tasks:read"}, nil)
-	for _, node := range nodes { // every cache has seen it alive
+	id, value := c.session.CreateToken(organization, []string{"tasks:read"}, nil)
+	for _, node := range c.nodes { // every cache has seen it alive
 		node.Anonymous().With(value).Do("GET", "/me", nil).Want(http.StatusOK)
 	}
-	session.Do("DELETE", "/tokens/"+id, nil).Want(http.StatusOK)
-	attacks = append(attacks, &attack{name: "revoked", rate: 30, next: get(base+"/me", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)},
+	c.session.Do("DELETE", "/tokens/"+id, nil).Want(http.StatusOK)
+	c.attacks = append(c.attacks, &attack{name: "revoked", rate: 30, next: get(base+"/me", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)},
 		// nginx tries no POST a second time, so that these show every connection that a node drops.
-		&attack{name: "revoked, writing", rate: 30, next: create(base+"/projects/"+project+"/tasks", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)})
+		&attack{name: "revoked, writing", rate: 30, next: create(base+"/projects/"+c.project+"/tasks", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)})
+	return c
+}
 
-	duration := time.Duration(harness.Rounds(20, 600)) * time.Second
+// goOn lets the crowd ask for as long as it is told, while roll does something to the nodes until over is closed. It
+// returns once both are done, and wants every answer to be right and every write to have happened once.
+func (c *crowd) goOn(t *testing.T, duration time.Duration, roll func(over <-chan struct{})) {
+	t.Helper()
 	var running sync.WaitGroup
-	var mu sync.Mutex
-	var failures []error
 	over := make(chan struct{})
-	for _, a := range attacks {
+	for _, a := range c.attacks {
 		running.Go(func() {
 			a.run(duration, func(err error) {
-				mu.Lock()
-				defer mu.Unlock()
-				failures = append(failures, err)
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.failures = append(c.failures, err)
 			})
 		})
 	}
 	go func() { running.Wait(); close(over) }()
-
-	restarts := 0
-rolling:
-	for {
-		for _, node := range nodes {
-			select {
-			case <-over:
-				break rolling
-			case <-time.After(time.Second):
-			}
-			stopped := time.Now()
-			node.Stop()
-			if code := node.Wait(time.Second); code != 0 {
-				t.Errorf("a node ended with exit code %d:\n%s", code, node.Log)
-			}
-			gone := time.Now()
-			node.Run()
-			restarts++
-			t.Logf("restart %d: asked to stop at %s, gone after %v, ready after another %v", restarts, stopped.Format("15:04:05.000"), gone.Sub(stopped), time.Since(gone))
-		}
-	}
-	for i, err := range failures {
+	roll(over)
+	<-over
+	for i, err := range c.failures {
 		if i == 20 {
-			t.Errorf("and %d more", len(failures)-i)
+			t.Errorf("and %d more", len(c.failures)-i)
 			break
 		}
 		t.Error(err)
 	}
 	requests := uint64(0)
-	for _, a := range attacks {
+	for _, a := range c.attacks {
 		requests += a.sum.Requests
 		t.Logf("%s: %d requests at %.1f/s; p50 %v, p99 %v, slowest %v", a.name, a.sum.Requests, a.sum.Rate, a.sum.Latencies.P50, a.sum.Latencies.P99, a.sum.Latencies.Max)
 	}
-	t.Logf("%d requests through %d restarts: %d failed or were wrong", requests, restarts, len(failures))
+	t.Logf("%d requests: %d failed or were wrong", requests, len(c.failures))
+	eachOnce(t, c.session, c.project, c.attacks)
+}
+
+// restart stops a node and starts it again, once it is gone.
+func restart(t *testing.T, node *harness.Server) {
+	t.Helper()
+	stopped := time.Now()
+	node.Stop()
+	if code := node.Wait(time.Second); code != 0 {
+		t.Errorf("a node ended with exit code %d:\n%s", code, node.Log)
+	}
+	gone := time.Now()
+	node.Run()
+	t.Logf("asked to stop at %s, gone after %v, ready after another %v", stopped.Format("15:04:05.000"), gone.Sub(stopped), time.Since(gone))
+}
+
+// Every node is restarted in turn behind nginx while clients go on: no request fails, no answer is wrong, and each write
+// happens once.
+func TestNobodyNoticesARollingRestart(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t)
+	restarts := 0
+	c.goOn(t, time.Duration(harness.Rounds(20, 600))*time.Second, func(over <-chan struct{}) {
+		for {
+			for _, node := range c.nodes {
+				select {
+				case <-over:
+					return
+				case <-time.After(time.Second):
+				}
+				restart(t, node)
+				restarts++
+			}
+		}
+	})
+	t.Logf("%d restarts", restarts)
 	if restarts < 3 {
 		t.Errorf("only %d restarts", restarts)
 	}
-	eachOnce(t, session, project, attacks)
+}
+
+// nextMigration is what a version after this one could bring. It takes longer than any statement of a request may.
+const nextMigration = `-- +goose Up
+SELECT pg_sleep(6);
+ALTER TABLE tokens ADD COLUMN note TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN estimate BIGINT;
+
+-- +goose Down
+ALTER TABLE tasks DROP COLUMN estimate;
+ALTER TABLE tokens DROP COLUMN note;
+`
+
+// nextVersion builds the program with one migration more.
+func nextVersion(t *testing.T) string {
+	t.Helper()
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(root, "internal", "db", "migrations", "postgres")
+	known, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	migration, overlay, program := filepath.Join(dir, "next.sql"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "carnet")
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(folder, fmt.Sprintf("%05d_next.sql", len(known)+1)): migration}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(migration, []byte(nextMigration), 0o600), os.WriteFile(overlay, list, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", program, "./cmd/carnet")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the next version: %v\n%s", err, out)
+	}
+	return program
+}
+
+// The nodes are replaced, one after the other, by those of a version that brings the schema on, while clients go on.
+// Until the last one is replaced, both versions serve; one of the version before may even be started again.
+func TestNobodyNoticesARollingUpgrade(t *testing.T) {
+	t.Parallel()
+	next := nextVersion(t)
+	c := newCrowd(t)
+	c.goOn(t, 25*time.Second, func(<-chan struct{}) {
+		time.Sleep(time.Second)
+		c.nodes[0].Use(next)
+		restart(t, c.nodes[0])
+		restart(t, c.nodes[1]) // of the version before, as after a crash
+		// A token lives and ends on nodes of both versions.
+		id, value := c.nodes[2].SignIn(person(2)).CreateToken(organization, []string{"tasks:read"}, nil)
+		for _, node := range c.nodes {
+			node.Anonymous().With(value).Do("GET", "/me", nil).Want(http.StatusOK)
+		}
+		c.nodes[0].SignIn(person(2)).Do("DELETE", "/tokens/"+id, nil).Want(http.StatusOK)
+		for _, node := range c.nodes {
+			node.Anonymous().With(value).Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
+		}
+		for _, node := range c.nodes[1:] {
+			node.Use(next)
+			restart(t, node)
+		}
+	})
 }
 
 // eachOnce looks for every task that was made.

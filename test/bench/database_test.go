@@ -238,6 +238,9 @@ func startProcess(t *testing.T, variable string, job interface{ address() string
 	cmd.Env = append(os.Environ(), variable+"="+string(text), "GOGC=400")
 	var errs strings.Builder
 	cmd.Stderr = &errs
+	if _, err := cmd.StdinPipe(); err != nil { // open for as long as this process runs
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

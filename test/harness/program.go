@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,12 +19,29 @@ import (
 // root it runs as the user that PostgreSQL's package brings, because such programs refuse to run as root. It ends with
 // the process that started it, however that ends, and so does a PostgreSQL server that it started with data in its folder.
 type Program struct {
-	Log    *Output // what it printed
-	tb     testing.TB
-	cmd    *exec.Cmd
-	done   chan struct{}
-	reaper *exec.Cmd
-	pipe   io.Closer
+	Log     *Output // what it printed
+	tb      testing.TB
+	cmd     *exec.Cmd
+	done    chan struct{}
+	unwatch func()
+}
+
+// watch has a shell run a script when this process ends, however that happens, unless unwatch was called before.
+func watch(script string, args ...string) (unwatch func(), err error) {
+	// It reads until the other end of the pipe is closed.
+	shell := exec.CommandContext(context.Background(), "sh", append([]string{"-c", "read -r _ && exit\n" + script}, args...)...)
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	pipe, err := shell.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := shell.Start(); err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(func() {
+		_, _ = io.WriteString(pipe, "\n")
+		_ = shell.Wait()
+	}), nil
 }
 
 // Folder returns a folder that belongs to the user whom programs run as, and is removed at the end of the test.
@@ -100,20 +118,13 @@ func Run(tb testing.TB, dir string, command ...string) *Program {
 		_ = p.cmd.Wait()
 		close(done)
 	}()
-	tb.Cleanup(p.Stop)
-	// It reads until the other end of the pipe is closed, which happens whatever becomes of this process.
-	p.reaper = exec.CommandContext(context.Background(), "sh", "-c",
-		`read -r _; kill -TERM "-$1"; sleep 1; kill -KILL "-$1"
+	unwatch, err := watch(`kill -TERM "-$1"; sleep 1; kill -KILL "-$1"
 		for f in "$0"/*/postmaster.pid; do [ ! -e "$f" ] || kill -INT "$(head -n 1 "$f")"; done; sleep 1; rm -rf "$0"`, dir, strconv.Itoa(p.cmd.Process.Pid))
-	p.reaper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	pipe, err := p.reaper.StdinPipe()
-	if err == nil {
-		p.pipe = pipe
-		err = p.reaper.Start()
-	}
 	if err != nil {
 		tb.Fatalf("watch over %s: %v", command[0], err)
 	}
+	p.unwatch = unwatch
+	tb.Cleanup(p.Stop)
 	return p
 }
 
@@ -148,13 +159,7 @@ func (p *Program) end(sig syscall.Signal) {
 			<-p.done
 		}
 	}
-	if p.pipe == nil {
-		return
-	}
-	// The watch ends first: by now its number may belong to another process.
-	_ = p.reaper.Process.Kill()
-	_ = p.reaper.Wait()
-	p.pipe = nil
+	p.unwatch() // by now its number may belong to another process
 }
 
 // WaitFor waits until a condition holds, and fails with what the program printed when it does not.

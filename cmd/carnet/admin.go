@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"carnet/internal/admin"
 	"carnet/internal/cli"
 	"carnet/internal/db"
 	"carnet/internal/house"
+	"carnet/internal/problem"
 )
 
 // adminCommands are for whoever owns the machine. They work whether or not the server runs.
@@ -28,7 +32,7 @@ type adminCommands struct {
 	TrustTokens  trustTokens  `cmd:"" help:"Let all tokens work again that rest since a backup was restored."`
 	RevokeAll    revokeAll    `cmd:"" name:"revoke-all-tokens" help:"Revoke all tokens, of everybody or of one organization."`
 
-	Data     string `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store."`
+	Data     string `default:"./carnet-data" env:"CARNET_DATA" help:"Folder of the embedded store."`
 	Database string `env:"CARNET_DATABASE" placeholder:"URL" help:"PostgreSQL database, in place of the embedded store."`
 	JSON     bool   `name:"json" help:"Print one JSON document."`
 }
@@ -129,7 +133,7 @@ type trustTokens struct{}
 
 // Run ends the rest of tokens.
 func (trustTokens) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) error {
-	return a.count(ctx, t, "trust-tokens", admin.Tokens{}, "Trusted %s. What rested since a backup was restored works again.")
+	return a.count(ctx, t, "trust-tokens", admin.Tokens{}, "Trusted %s in %s. What rested since a backup was restored works again.")
 }
 
 type revokeAll struct {
@@ -138,11 +142,11 @@ type revokeAll struct {
 
 // Run revokes the tokens.
 func (c revokeAll) Run(ctx context.Context, a *adminCommands, t *cli.Terminal) error {
-	where := "."
+	of := ""
 	if c.Org != "" {
-		where = " of " + c.Org + "."
+		of = " of " + c.Org
 	}
-	return a.count(ctx, t, "revoke-all-tokens", admin.Tokens{Organization: c.Org}, "Revoked %s"+where)
+	return a.count(ctx, t, "revoke-all-tokens", admin.Tokens{Organization: c.Org}, "Revoked %s"+of+" in %s.")
 }
 
 // count carries a command out that answers with how many it changed.
@@ -155,7 +159,7 @@ func (a *adminCommands) count(ctx context.Context, t *cli.Terminal, command stri
 	if err := json.Unmarshal(answer, &changed); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	return a.print(t, answer, fmt.Sprintf(done, counted(changed.Count, "token")))
+	return a.print(t, answer, fmt.Sprintf(done, counted(changed.Count, "token"), a.where()))
 }
 
 // do carries a command out and says that it is done.
@@ -186,10 +190,21 @@ func (a *adminCommands) ask(ctx context.Context, t *cli.Terminal, command string
 	if a.Database == "" {
 		answer, err = admin.Call(ctx, a.Data, request)
 	}
-	if errors.Is(err, admin.ErrNoServer) {
-		answer, err = a.direct(ctx, t, request)
+	if !errors.Is(err, admin.ErrNoServer) {
+		return answer, err
 	}
-	return answer, err
+	if _, err := os.Stat(filepath.Join(a.Data, db.FileName)); a.Database == "" && command != "create-user" && errors.Is(err, fs.ErrNotExist) {
+		return nil, problem.Newf(problem.NotFound, "There is no store in %s, and nothing was changed. Name the folder with --data, or the database with CARNET_DATABASE or --database.", a.Data)
+	}
+	return a.direct(ctx, t, request)
+}
+
+// where names the store that commands are carried out on.
+func (a *adminCommands) where() string {
+	if name, err := db.DatabaseName(a.Database); a.Database != "" && err == nil {
+		return "the database " + name
+	}
+	return a.Data
 }
 
 // direct opens the store for one command.

@@ -11,7 +11,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"reflect"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,8 +29,8 @@ import (
 
 // serveCommand runs the server.
 type serveCommand struct {
-	Listen       string   `default:"127.0.0.1:8080" env:"CARNET_LISTEN" placeholder:"ADDR" help:"Address to listen on. TLS ends at a proxy in front."`
-	Data         string   `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store. It is made when missing."`
+	Listen       string   `default:"127.0.0.1:8080" env:"CARNET_LISTEN" help:"Address to listen on. TLS ends at a proxy in front."`
+	Data         string   `default:"./carnet-data" env:"CARNET_DATA" help:"Folder of the embedded store. It is made when missing."`
 	Database     string   `env:"CARNET_DATABASE" placeholder:"URL" help:"PostgreSQL database that nodes share, in place of the embedded store: postgres://carnet@host1,host2/carnet. Put a password into the variable, not here."`
 	PublicURL    string   `name:"public-url" env:"CARNET_PUBLIC_URL" placeholder:"URL" help:"Where browsers reach this server; links in mails begin with it. Default: http:// and the listen address."`
 	SMTPURL      string   `name:"smtp-url" env:"CARNET_SMTP_URL" placeholder:"URL" help:"Where mail goes, smtp:// or smtps://. Without it, mails are files in DIR/outbox."`
@@ -41,10 +43,10 @@ type serveCommand struct {
 
 	SignInLimit int           `default:"30" env:"CARNET_SIGNIN_LIMIT" help:"Sign-in tries per address and minute."`
 	TokenLimit  int           `default:"600" env:"CARNET_TOKEN_LIMIT" help:"Tokens that a user may create per hour."`
-	Connections int           `name:"database-connections" default:"32" env:"CARNET_DATABASE_CONNECTIONS" placeholder:"N" help:"Most connections that this node opens to the database."`
-	Patience    time.Duration `name:"database-patience" default:"200ms" env:"CARNET_DATABASE_PATIENCE" placeholder:"TIME" help:"How long the database may be silent before verifications are answered 503."`
-	DrainDelay  time.Duration `default:"0s" env:"CARNET_DRAIN_DELAY" placeholder:"TIME" help:"How long to go on serving, not ready, once asked to stop, so that a load balancer turns elsewhere first."`
-	CacheSize   int           `default:"50000" env:"CARNET_CACHE_SIZE" placeholder:"N" help:"Verified credentials to keep in memory, at about 1.5 kB each."`
+	Connections int           `name:"database-connections" default:"32" env:"CARNET_DATABASE_CONNECTIONS" help:"Most connections that this node opens to the database."`
+	Patience    time.Duration `name:"database-patience" default:"200ms" env:"CARNET_DATABASE_PATIENCE" help:"How long the database may be silent before verifications are answered 503."`
+	DrainDelay  time.Duration `default:"0s" env:"CARNET_DRAIN_DELAY" help:"How long to go on serving, not ready, once asked to stop, so that a load balancer turns elsewhere first."`
+	CacheSize   int           `default:"50000" env:"CARNET_CACHE_SIZE" help:"Verified credentials to keep in memory, at about 1.5 kB each."`
 }
 
 // Help is shown by serve --help.
@@ -58,6 +60,9 @@ const drainTime = 20 * time.Second
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	log := newLog(t.Err, c.LogLevel, c.LogFormat)
+	if err := checkVariables(os.Environ()); err != nil {
+		return err
+	}
 	proxies, err := parseProxies(c.TrustedProxy)
 	if err != nil {
 		return err
@@ -91,6 +96,7 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	}
 	listener, err := listen(ctx, address.String())
 	if err == nil {
+		log.Info("serving", "listen", address.String(), "store", h.DB.Name(), "version", cli.Version(version))
 		err = c.run(ctx, log, t.Out, h, listener, publicURL, proxies)
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
@@ -99,6 +105,33 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// checkVariables refuses variables that begin like ours and are none: a misspelt CARNET_DATABASE would have a node serve
+// from an empty folder.
+func checkVariables(environment []string) error {
+	known := variables(reflect.TypeFor[commandLine]())
+	for _, e := range environment {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "CARNET_") && name != "CARNET_TOKEN" && !slices.Contains(known, name) {
+			return cli.Usage("The variable %s is set, and Carnet knows none of that name. carnet serve --help lists them", name)
+		}
+	}
+	return nil
+}
+
+// variables returns the names of the variables that a command line reads, from the tags of its fields.
+func variables(commands reflect.Type) (names []string) {
+	for i := range commands.NumField() {
+		field := commands.Field(i)
+		if name := field.Tag.Get("env"); name != "" {
+			names = append(names, name)
+		}
+		if field.Type.Kind() == reflect.Struct {
+			names = append(names, variables(field.Type)...)
+		}
+	}
+	return names
 }
 
 // tryAddress returns the address to listen on, with the port that the system chose where none was asked for. Nobody is
@@ -199,7 +232,7 @@ func (c *serveCommand) greet(ctx context.Context, out io.Writer, h *house.House,
 	var text strings.Builder
 	fmt.Fprintf(&text, "Carnet serves at %s\n", publicURL)
 	if c.Demo {
-		guide, err := demo.Prepare(ctx, demo.Config{Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Verify: h.Verify, PublicURL: publicURL})
+		guide, err := demo.Prepare(ctx, demo.Config{Store: h.DB, Account: h.Account, Org: h.Org, Work: h.Work, Tokens: h.Tokens, Verify: h.Verify, PublicURL: publicURL})
 		if err != nil {
 			return fmt.Errorf("prepare the demo: %w", err)
 		}

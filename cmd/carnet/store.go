@@ -20,7 +20,7 @@ import (
 
 // backupCommand writes the store into a file.
 type backupCommand struct {
-	Data     string `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store."`
+	Data     string `default:"./carnet-data" env:"CARNET_DATA" help:"Folder of the embedded store."`
 	To       string `required:"" placeholder:"FILE" help:"File to write. It must not exist."`
 	Database string `hidden:"" env:"CARNET_DATABASE"`
 	JSON     bool   `name:"json" help:"Print one JSON document."`
@@ -101,7 +101,7 @@ func (c backupCommand) direct(ctx context.Context, to string) (transfer.Written,
 
 // restoreCommand puts a backup in the place of the store.
 type restoreCommand struct {
-	Data     string `default:"./carnet-data" env:"CARNET_DATA" placeholder:"DIR" help:"Folder of the embedded store."`
+	Data     string `default:"./carnet-data" env:"CARNET_DATA" help:"Folder of the embedded store."`
 	From     string `required:"" placeholder:"FILE" help:"The backup."`
 	Trust    bool   `name:"trust-tokens" xor:"tokens" help:"Let tokens work as the backup has them, where nobody can tell which were revoked since."`
 	Revoke   bool   `name:"revoke-all-tokens" xor:"tokens" help:"Revoke every token of the backup."`
@@ -219,7 +219,7 @@ func (c storeCopy) Run(ctx context.Context, t *cli.Terminal) error {
 		fmt.Fprintf(&b, "%-20s %10d  %s\n", table.Name, table.Rows, table.SHA256)
 	}
 	fmt.Fprintf(&b, "\nCopied %s from %s to %s in %s.\n", counted(done.Rows, "row"), done.From, done.To, t.Now().Sub(begun).Round(100*time.Millisecond))
-	b.WriteString("Serve from the database now, with --database. Never serve from the folder again: keep it as a backup, or remove it.\n")
+	b.WriteString("Serve from the database now, with --database. The folder is not served any more: keep it as a backup, or remove it.\n")
 	_, err = fmt.Fprint(t.Out, b.String())
 	return err
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"carnet/internal/storetest"
 	"carnet/test/harness"
@@ -101,6 +104,59 @@ func TestTokensSessionsAndIDsAreTheSameAfterACopyToPostgreSQL(t *testing.T) {
 	if !strings.Contains(errs, "not empty") {
 		t.Errorf("the second time, it says %s", errs)
 	}
+
+	// A server that was not told of the database does not serve what was copied, and operators do not change it.
+	for _, args := range [][]string{{"serve", "--data", s.Dir, "--listen", "127.0.0.1:0"}, {"admin", "--data", s.Dir, "revoke-all-tokens"}} {
+		if _, errs := carnet(t, 3, nil, args...); !strings.Contains(errs, "was copied to a database") || !strings.Contains(errs, "carnet.db.moved") {
+			t.Errorf("carnet %s on the folder says %s", args[0], errs)
+		}
+	}
+	if err := os.Remove(filepath.Join(s.Dir, "carnet.db.moved")); err != nil {
+		t.Fatal(err)
+	}
+	carnet(t, 0, nil, "admin", "--data", s.Dir, "trust-tokens")
+	carnet(t, 3, nil, "store", "copy", "--from", s.Dir, "--to", "")
+}
+
+// What an operator says of a store that is not there does not make one.
+func TestOperatorsNeverChangeAStoreThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "typo")
+	for _, args := range [][]string{{"revoke-all-tokens"}, {"trust-tokens"}, {"suspend-user", "--email", "ada@example.com"}, {"set-plan", "--org", "acme", "--plan", "team"}} {
+		_, errs := carnet(t, 5, nil, append([]string{"admin", "--data", dir}, args...)...)
+		if !strings.Contains(errs, "There is no store in "+dir) || !strings.Contains(errs, "CARNET_DATABASE") {
+			t.Errorf("%s says %s", args[0], errs)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder was made: %v", err)
+	}
+	_, errs := carnet(t, 2, []string{"CARNET_DATABSE=postgres://127.0.0.1/carnet"}, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	if !strings.Contains(errs, "CARNET_DATABSE") {
+		t.Errorf("with a misspelt variable, serve says %s", errs)
+	}
+}
+
+func TestABackupIntoAClosedFolderSaysWhose(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Embedded())
+	_, errs := carnet(t, 3, nil, "backup", "--data", s.Dir, "--to", "/sys/carnet.db")
+	if !strings.Contains(errs, "/sys cannot be written to by user") {
+		t.Errorf("it says %s", errs)
+	}
+}
+
+func TestAnInterruptedDemonstrationSaysSo(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Embedded(), harness.Args("--demo"))
+	s.Stop()
+	s.Run() // whole: it starts again
+	s.Stop()
+	s.SQL(`DELETE FROM instance WHERE name = 'demo-done'`)
+	s.Launch()
+	if code := s.Wait(time.Minute); code != 3 || !strings.Contains(s.Log.String(), "interrupted while it was made") {
+		t.Errorf("exit %d: %s", code, s.Log)
+	}
 }
 
 // stripUses leaves out when something was last used, which looking at it changes.
@@ -165,12 +221,12 @@ func TestRestoreOnANewMachineLetsTokensRestUntilAnOperatorDecides(t *testing.T) 
 	a.ada.Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "session_ended")
 	plain := s.Anonymous().With(a.plain)
 	plain.Do("GET", "/me", nil).WantCode(http.StatusForbidden, "token_inert")
-	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "Trusted 2 tokens.") {
+	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "Trusted 2 tokens in "+s.Dir+".") {
 		t.Errorf("it says %s", told)
 	}
 	plain.Do("GET", "/me", nil).Want(http.StatusOK)
 	s.Anonymous().With(a.ended).Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
-	if told := s.Operate("", "revoke-all-tokens", "--org", "acme"); !strings.Contains(told, "Revoked 2 tokens of acme") {
+	if told := s.Operate("", "revoke-all-tokens", "--org", "acme"); !strings.Contains(told, "Revoked 2 tokens of acme in "+s.Dir) {
 		t.Errorf("it says %s", told)
 	}
 	plain.Do("GET", "/me", nil).WantCode(http.StatusUnauthorized, "token_revoked")
@@ -186,7 +242,7 @@ func TestOperatorsDecideAboutTokensOnPostgreSQLToo(t *testing.T) {
 	plain := s.Anonymous().With(a.plain)
 	s.SQL(`UPDATE tokens SET resting_since = 1`)
 	plain.Do("GET", "/me", nil).WantCode(http.StatusForbidden, "token_inert")
-	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "Trusted 3 tokens.") {
+	if told := s.Operate("", "trust-tokens"); !strings.Contains(told, "Trusted 3 tokens in the database carnet_") {
 		t.Errorf("it says %s", told)
 	}
 	plain.Do("GET", "/me", nil).Want(http.StatusOK)

@@ -38,6 +38,8 @@ type Options struct {
 	// Patience is for how long a PostgreSQL server may be silent before a verification says that it cannot tell; 0 means
 	// [DefaultPatience].
 	Patience time.Duration
+	// Moved opens an embedded store that was copied to a database before, too.
+	Moved bool
 	// Log receives what an operator should know. It must not be nil.
 	Log *slog.Logger
 	// Fatal is called once, when the store failed in a way that forbids going on. It should end the process. It must not
@@ -49,6 +51,7 @@ type Options struct {
 type DB struct {
 	engine  engine
 	dir     string
+	where   string
 	log     *slog.Logger
 	fatal   func(error)
 	broken  atomic.Pointer[error]
@@ -77,13 +80,15 @@ type engine interface {
 // Open opens the store that the options name, made new if there is none, and brings its schema up to date. Its errors
 // say what to do.
 func Open(ctx context.Context, options Options) (*DB, error) {
-	d := &DB{dir: options.Dir, log: options.Log, fatal: options.Fatal}
+	d := &DB{dir: options.Dir, where: options.Dir, log: options.Log, fatal: options.Fatal}
 	d.stats.init()
 	var err error
 	if options.URL != "" {
+		d.where, _ = DatabaseName(options.URL)
+		d.where = "the database " + d.where
 		d.engine, err = openPostgres(ctx, d, options)
 	} else {
-		d.engine, err = openSQLite(ctx, d)
+		d.engine, err = openSQLite(ctx, d, options.Moved)
 	}
 	if err != nil {
 		return nil, err
@@ -128,6 +133,9 @@ type Queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
+
+// Name returns how to speak of the store: its data folder, or its database and where that is.
+func (d *DB) Name() string { return d.where }
 
 // Engine returns "sqlite" or "postgres".
 func (d *DB) Engine() string { return d.engine.name() }

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -52,7 +54,13 @@ func DatabaseName(url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return config.Database + " on " + config.Host, nil
+	hosts := []string{config.Host}
+	for _, other := range config.Fallbacks {
+		if !slices.Contains(hosts, other.Host) { // each is there once for every way to encrypt
+			hosts = append(hosts, other.Host)
+		}
+	}
+	return config.Database + " on " + strings.Join(hosts, ", "), nil
 }
 
 // SystemName is the name in the table instance of the store's system id: 16 random bytes, made at first use. A store that

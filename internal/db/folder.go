@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"carnet/internal/problem"
 )
 
 // What stands in a data folder while its store is replaced by another, and after.
@@ -18,7 +20,33 @@ const (
 	// decision: from its existence on, whoever takes the folder puts the store in its place.
 	restoredPrefix = FileName + ".restored-"
 	replacedPrefix = FileName + ".replaced-"
+	// movedName is the name of a note that the store was copied elsewhere and is to be served from there.
+	movedName = FileName + ".moved"
 )
+
+// MarkMoved notes in a data folder that its store was copied to a database, of that name: a server that is started on the
+// folder after all, because it was not told of the database, refuses.
+func MarkMoved(dir, to string, now time.Time) error {
+	path := filepath.Join(dir, movedName)
+	if err := os.WriteFile(path, []byte(to+", "+now.UTC().Format(time.DateTime)+" UTC\n"), 0o600); err != nil {
+		return fmt.Errorf("note that the store has moved: %w", err)
+	}
+	return errors.Join(syncPath(path), syncPath(dir))
+}
+
+// movedTo returns an error when the store of a folder was copied elsewhere.
+func movedTo(dir string) error {
+	path := filepath.Join(dir, movedName)
+	note, err := os.ReadFile(path) //nolint:gosec // the operator's own folder
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look whether the store has moved: %w", err)
+	}
+	return problem.Newf(problem.Conflict, "The store in %s was copied to a database (%s) and is served from there: two that are alive would soon differ. Name the database, with CARNET_DATABASE or --database; or remove %s to go back to the folder.",
+		dir, strings.TrimSpace(string(note)), path)
+}
 
 // Folder is a data folder that this process holds without having opened the store in it. No other process of ours opens
 // it meanwhile.
@@ -104,8 +132,10 @@ func (f *Folder) place(stamp string) error {
 			return err
 		}
 	}
-	if err := os.Remove(path + "-shm"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, name := range []string{path + "-shm", filepath.Join(f.dir, movedName)} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	if err := syncPath(f.dir); err != nil {
 		return err

@@ -34,3 +34,18 @@ func (d *DB) instanceValue(ctx context.Context, name string, fresh []byte) ([]by
 	})
 	return key, err
 }
+
+// Note keeps a word about the store, and Noted tells whether it was kept.
+func (d *DB) Note(ctx context.Context, name string) error {
+	_, err := d.instanceValue(ctx, name, []byte("yes"))
+	return err
+}
+
+// Noted reports whether [DB.Note] has kept the word.
+func (d *DB) Noted(ctx context.Context, name string) (bool, error) {
+	var noted bool
+	if err := d.Read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM instance WHERE name = $1)`, name).Scan(&noted); err != nil {
+		return false, fmt.Errorf("read the note %s: %w", name, d.engine.seen(err))
+	}
+	return noted, nil
+}

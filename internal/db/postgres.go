@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"carnet/internal/problem"
 )
 
 // DefaultConnections is the most that a node opens to a PostgreSQL server unless told otherwise.
@@ -114,8 +117,7 @@ const keptStatements = 256
 func parseURL(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		// The library's error repeats the text, with its password taken out where it can be found.
-		return nil, errors.New("the database URL cannot be read. It looks like postgres://carnet:password@host1,host2/carnet?sslmode=verify-full")
+		return nil, explainURL(err)
 	}
 	if config.ValidateConnect == nil {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
@@ -135,6 +137,29 @@ func parseURL(url string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
+// explainURL says what is wrong with what should name a database. The library's own error repeats the text, and finds
+// the password in it only where the text can be read.
+func explainURL(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return fmt.Errorf("a file that the database URL names: %w", file)
+	}
+	return problem.New(problem.ValidationFailed, "The database URL cannot be read. It looks like postgres://carnet:password@host1,host2/carnet?sslmode=verify-full; "+
+		"characters of the password other than letters, digits and - . _ ~ are percent-encoded, / as %2F.")
+}
+
+// oneLine returns an error's text without line breaks: a connection to several hosts fails once for each, and twice where
+// it may be without TLS.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
 // explainPostgres says what an operator can do about a store that does not open.
 func explainPostgres(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("the database %s on %s", config.Database, config.Host)
@@ -143,12 +168,30 @@ func explainPostgres(config *pgx.ConnConfig, err error) error {
 	switch {
 	case errors.As(err, &failure) && failure.Code == "42501":
 		return fmt.Errorf("%s: the role %s lacks a right. It should own the database, or at least its schema: %w", where, config.User, err)
-	case errors.As(err, &connect), pgconn.Timeout(err):
-		return fmt.Errorf("%s does not let us in. Check host, port, role, password and TLS, and that one of the hosts is the primary: %w", where, err)
+	case errors.As(err, &failure) && (failure.Code == "28P01" || failure.Code == "28000"):
+		return unopened{where + " does not let the role " + config.User + " in: " + failure.Message, err}
+	case errors.As(err, &connect) && strings.Contains(oneLine(connect), "read only connection"):
+		return unopened{where + " has no primary right now: only standbys answer", err}
+	case errors.As(err, &connect):
+		return unopened{where + " cannot be reached. Check host, port and TLS: " + oneLine(connect.Unwrap()), err}
+	case pgconn.Timeout(err):
+		return unopened{where + " does not answer in time", err}
 	default:
 		return fmt.Errorf("open %s: %w", where, err)
 	}
 }
+
+// unopened is the error of a store that does not open, in an operator's words.
+type unopened struct {
+	text  string
+	cause error
+}
+
+// Error implements [error].
+func (u unopened) Error() string { return u.text }
+
+// Unwrap returns what the library said.
+func (u unopened) Unwrap() error { return u.cause }
 
 func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
 	c := newConnector(config, most, ping, beginWrite)
@@ -254,6 +297,7 @@ func limited(ctx context.Context) context.Context {
 func (p *postgres) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
+	away := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -261,9 +305,15 @@ func (p *postgres) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		limit, cancel := context.WithTimeout(ctx, watchEvery)
-		if err := p.compareClocks(limit); err != nil && ctx.Err() == nil {
-			p.db.log.Warn("the database cannot be asked for the time", "error", err)
+		err := p.compareClocks(limit)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && !away:
+			p.db.log.Error("the database does not answer: verifications and changes are refused with 503 until it does", "error", oneLine(err))
+		case err == nil && away:
+			p.db.log.Warn("the database answers again")
 		}
+		away = err != nil
 		cancel()
 	}
 }
@@ -286,7 +336,7 @@ func (p *postgres) compareClocks(ctx context.Context) error {
 		return fmt.Errorf("read the server's clock: %w", err)
 	}
 	took := time.Since(begun)
-	off := begun.Add(took/2).Sub(Time(theirs)).Abs() - took/2
+	off := max(0, begun.Add(took/2).Sub(Time(theirs)).Abs()-took/2)
 	p.db.stats.skew.Store(int64(off))
 	if skewed := off > skewLimit; p.skewed.Swap(skewed) != skewed {
 		p.db.log.Warn("compared the clock with the database's", "off_by", off.String(), "ready", !skewed)

@@ -306,7 +306,8 @@ func (p *postgres) catchUp(ctx context.Context, applied, seen Epoch) error {
 
 // drop makes the subscribers forget everything. The caller holds applying.
 func (p *postgres) drop(epoch Epoch, why string) {
-	p.db.log.Info("forgot everything that was cached", "because", why, "epoch", epoch.Value)
+	// Rare and never routine: a failover that lost something, a restored database, or two primaries.
+	p.db.log.Warn("forgot everything that was cached", "because", why, "epoch", epoch.Value)
 	p.db.stats.Drops.Add(1)
 	for _, s := range p.db.subscribers {
 		s.Drop(epoch)

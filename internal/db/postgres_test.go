@@ -383,12 +383,17 @@ func TestNodeThatIsCutOffSaysSoInTime(t *testing.T) {
 func TestDatabaseThatCannotBeReachedIsExplained(t *testing.T) {
 	t.Parallel()
 	for url, words := range map[string]string{
-		"postgres://carnet:swordfish@127.0.0.1:1/carnet?sslmode=disable": "does not let us in",
-		"postgres://carnet:swordfish@":                                   "does not let us in",
-		"postgres://carnet:swordfish@[::1":                               "cannot be read",
+		"postgres://carnet:swordfish@127.0.0.1:1/carnet?sslmode=disable":                         "the database carnet on 127.0.0.1 cannot be reached",
+		"postgres://carnet:swordfish@127.0.0.1:1,127.0.0.1:2/carnet?sslmode=disable":             "connection refused",
+		"postgres://carnet:swordfish@":                                                           "cannot be reached",
+		"postgres://carnet:swordfish@[::1":                                                       "cannot be read",
+		"postgres://carnet:sword#fish/swordfish@127.0.0.1/carnet":                                "percent-encoded",
+		"mysql://carnet:swordfish@127.0.0.1/carnet":                                              "looks like postgres://",
+		"postgres://carnet:swordfish@127.0.0.1/carnet?sslmode=verify-full&sslrootcert=/none.pem": "open /none.pem: no such file",
+		strings.Replace(storetest.Database(t), "carnet@", "nobody@", 1):                          `role "nobody" does not exist`,
 	} {
 		_, err := openURL(t, url)
-		if err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "swordfish") {
+		if err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "swordfish") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}

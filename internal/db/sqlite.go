@@ -52,10 +52,15 @@ type sqlite struct {
 
 // openSQLite opens the embedded store in the data folder. It refuses a folder that another process holds, that belongs
 // to another user or that cannot be written, and a file that is no intact store of this version or an earlier one.
-func openSQLite(ctx context.Context, d *DB) (*sqlite, error) {
+func openSQLite(ctx context.Context, d *DB, moved bool) (*sqlite, error) {
 	folder, err := Claim(d.dir)
 	if err != nil {
 		return nil, err
+	}
+	if !moved {
+		if err := movedTo(d.dir); err != nil {
+			return nil, errors.Join(err, folder.Release())
+		}
 	}
 	s := &sqlite{db: d, folder: folder, turn: make(chan struct{}, 1), checkpoints: make(chan struct{}, 1), done: make(chan struct{})}
 	if err := s.open(ctx); err != nil {

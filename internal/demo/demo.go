@@ -13,10 +13,12 @@ import (
 
 	"carnet/access"
 	"carnet/internal/account"
+	"carnet/internal/db"
 	"carnet/internal/lastuse"
 	"carnet/internal/optional"
 	"carnet/internal/org"
 	"carnet/internal/page"
+	"carnet/internal/problem"
 	"carnet/internal/tokens"
 	"carnet/internal/verify"
 	"carnet/internal/work"
@@ -31,6 +33,7 @@ const (
 
 // Config is what the demo writes through.
 type Config struct {
+	Store     *db.DB
 	Account   *account.Service
 	Org       *org.Service
 	Work      *work.Service
@@ -51,6 +54,12 @@ func Prepare(ctx context.Context, c Config) (string, error) {
 			return "", fmt.Errorf("fill the store: %w", err)
 		}
 	}
+	switch whole, err := c.whole(ctx); {
+	case err != nil:
+		return "", err
+	case !whole:
+		return "", problem.New(problem.Conflict, "The demonstration in this store was interrupted while it was made. Remove the data folder, or name another one with --data.")
+	}
 	owner, ok, err := c.Account.ByEmail(ctx, people[0].email)
 	if err != nil {
 		return "", err
@@ -63,6 +72,21 @@ func Prepare(ctx context.Context, c Config) (string, error) {
 		return "", fmt.Errorf("make the demo token: %w", err)
 	}
 	return c.guide(value), nil
+}
+
+// Notes in the store while it is filled, and once it is.
+const (
+	noteBegun = "demo-begun"
+	noteDone  = "demo-done"
+)
+
+// whole reports whether the demonstration is there to its end.
+func (c Config) whole(ctx context.Context) (bool, error) {
+	begun, err := c.Store.Noted(ctx, noteBegun)
+	if err != nil || !begun {
+		return true, err // made by a version that kept no notes, or no demonstration
+	}
+	return c.Store.Noted(ctx, noteDone)
 }
 
 // signIn signs a person of the demo in, and returns them acting in the organization.
@@ -132,6 +156,9 @@ func (c Config) guide(value string) string {
 
 // fill makes the people, the organization and its work.
 func (c Config) fill(ctx context.Context) error {
+	if err := c.Store.Note(ctx, noteBegun); err != nil {
+		return err
+	}
 	ids := map[string]string{}
 	for _, p := range people {
 		u, err := c.Account.CreateUser(ctx, account.NewUser{Email: p.email, Name: p.name, Password: password, Verified: true})
@@ -166,7 +193,7 @@ func (c Config) fill(ctx context.Context) error {
 			return fmt.Errorf("sign %s out: %w", email, err)
 		}
 	}
-	return nil
+	return c.Store.Note(ctx, noteDone)
 }
 
 func (c Config) fillProject(ctx context.Context, callers map[string]access.Caller, ids map[string]string, p project) error {

@@ -65,6 +65,9 @@ func reserve(to string) (*os.File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, problem.Newf(problem.NotFound, "There is no folder %s for the backup.", filepath.Dir(to))
 	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil, problem.Newf(problem.Conflict, "The folder %s cannot be written to by user %d, as whom the store is served (and ProtectSystem in a unit closes most folders). Give --to another.", filepath.Dir(to), os.Geteuid())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make the backup's file: %w", err)
 	}

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
 	"carnet/internal/db"
+	"carnet/internal/problem"
 )
 
 // Progress hears how far a copy is: now in that table, with so many of all rows done.
@@ -42,6 +44,9 @@ var ownByEngine = map[string]bool{"goose_db_version": true, "epoch": true, "chan
 // back from both sides and found the same: whatever happens, the target holds everything or nothing. The source stays as
 // it is. A target that holds anything is refused.
 func Copy(ctx context.Context, dir, url string, progress Progress) (Copied, error) {
+	if url == "" {
+		return Copied{}, problem.New(problem.ValidationFailed, "The database to copy into is missing: --to or CARNET_DATABASE is empty.")
+	}
 	if _, err := storeIn(dir); err != nil {
 		return Copied{}, err
 	}
@@ -50,7 +55,7 @@ func Copy(ctx context.Context, dir, url string, progress Progress) (Copied, erro
 		return Copied{}, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	source, err := db.Open(ctx, db.Options{Dir: dir, Log: quiet})
+	source, err := db.Open(ctx, db.Options{Dir: dir, Moved: true, Log: quiet})
 	if errors.Is(err, db.ErrInUse) {
 		return Copied{}, refusal("A server runs on %s. Stop it first: what it changes while the store is copied would be lost.", dir)
 	}
@@ -73,7 +78,13 @@ func Copy(ctx context.Context, dir, url string, progress Progress) (Copied, erro
 	c := copying{source: source.Read(), conn: conn, progress: progress}
 	done, err := c.run(ctx)
 	done.From, done.To = dir, name
-	return done, err
+	if err != nil {
+		return done, err
+	}
+	if err := db.MarkMoved(dir, name, time.Now()); err != nil {
+		return done, fmt.Errorf("everything was copied, and the folder is not to be served any more: %w", err)
+	}
+	return done, nil
 }
 
 type copying struct {

@@ -50,7 +50,7 @@ func openFile(path, mode string, pragmas ...string) (*sql.DB, error) {
 func storeIn(dir string) (string, error) {
 	path := filepath.Join(dir, db.FileName)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", problem.Newf(problem.NotFound, "There is no store in %s. Give --data the folder of the server.", dir)
+		return "", problem.Newf(problem.NotFound, "There is no store in %s. Name the folder of the server.", dir)
 	} else if err != nil {
 		return "", fmt.Errorf("look for the store: %w", err)
 	}

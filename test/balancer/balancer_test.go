@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -167,6 +168,7 @@ func create(url, value string) vegeta.Targeter {
 // crowd is clients behind nginx who go on whatever happens to the nodes.
 type crowd struct {
 	nodes    []*harness.Server
+	base     string // of the API, by way of nginx
 	session  *harness.Client
 	project  string
 	attacks  []*attack
@@ -177,14 +179,14 @@ type crowd struct {
 func newCrowd(t *testing.T) *crowd {
 	t.Helper()
 	c := &crowd{nodes: startNodes(t, 3)}
-	base := "https://" + startNginx(t, c.nodes) + "/api/v1"
+	c.base = "https://" + startNginx(t, c.nodes) + "/api/v1"
 	c.session = c.nodes[0].SignIn(person(0)).In(organization)
 	c.project = c.session.CreateProject("APP", "The app", "organization")
 	for i := range c.nodes {
 		_, value := c.nodes[i].SignIn(person(i)).CreateToken(organization, []string{"tasks:write"}, nil)
-		c.attacks = append(c.attacks, &attack{name: "live " + person(i), rate: 30, next: get(base+"/me", value), check: expect(http.StatusOK, person(i))})
+		c.attacks = append(c.attacks, &attack{name: "live " + person(i), rate: 30, next: get(c.base+"/me", value), check: expect(http.StatusOK, person(i))})
 		if i == 0 {
-			c.attacks = append(c.attacks, &attack{name: "writes", rate: 15, next: create(base+"/projects/"+c.project+"/tasks", value), check: expect(http.StatusCreated, `"title":"Task `)})
+			c.attacks = append(c.attacks, &attack{name: "writes", rate: 15, next: create(c.base+"/projects/"+c.project+"/tasks", value), check: expect(http.StatusCreated, `"title":"Task `)})
 		}
 	}
 	id, value := c.session.CreateToken(organization, []string{"tasks:read"}, nil)
@@ -192,9 +194,9 @@ func newCrowd(t *testing.T) *crowd {
 		node.Anonymous().With(value).Do("GET", "/me", nil).Want(http.StatusOK)
 	}
 	c.session.Do("DELETE", "/tokens/"+id, nil).Want(http.StatusOK)
-	c.attacks = append(c.attacks, &attack{name: "revoked", rate: 30, next: get(base+"/me", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)},
+	c.attacks = append(c.attacks, &attack{name: "revoked", rate: 30, next: get(c.base+"/me", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)},
 		// nginx tries no POST a second time, so that these show every connection that a node drops.
-		&attack{name: "revoked, writing", rate: 30, next: create(base+"/projects/"+c.project+"/tasks", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)})
+		&attack{name: "revoked, writing", rate: 30, next: create(c.base+"/projects/"+c.project+"/tasks", value), check: expect(http.StatusUnauthorized, `"token_revoked"`)})
 	return c
 }
 
@@ -267,6 +269,23 @@ func TestNobodyNoticesARollingRestart(t *testing.T) {
 	t.Logf("%d restarts", restarts)
 	if restarts < 3 {
 		t.Errorf("only %d restarts", restarts)
+	}
+	// With nobody left to ask, clients are told in the form that they know, every time.
+	for _, node := range c.nodes {
+		node.Stop()
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for range 10 {
+		answer, err := client.Get(c.base + "/me")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusServiceUnavailable || !json.Valid(body) || !bytes.Contains(body, []byte(`"verification_unavailable"`)) ||
+			answer.Header.Get("Content-Type") != "application/problem+json" || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("without nodes, nginx answers %d %v: %s", answer.StatusCode, answer.Header, body)
+		}
 	}
 }
 

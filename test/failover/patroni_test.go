@@ -58,6 +58,9 @@ func newPatroni(t *testing.T) *patroni {
 			"10.0.0.21:8008", m.api, "10.0.0.21:5432", "127.0.0.1:"+m.port,
 			"/var/lib/postgresql/15/main", filepath.Join(m.dir, "data"), "/usr/lib/postgresql/15/bin", bin,
 			"10.0.0.0/24", "127.0.0.1/32", "hostssl", "host",
+			// The servers of the test have no TLS, and a watchdog would restart the machine.
+			"        ssl: \"on\"\n        ssl_cert_file: /etc/postgresql/carnet.pem\n        ssl_key_file: /etc/postgresql/carnet.key\n", "",
+			"watchdog:\n  mode: required\n  device: /dev/watchdog\n", "",
 			"ttl: 20", "ttl: 10", "loop_wait: 2", "loop_wait: 1", // a test has less time
 		)+"  pgpass: "+filepath.Join(m.dir, "pgpass")+"\n")
 		p.members = append(p.members, m)

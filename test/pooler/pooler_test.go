@@ -53,6 +53,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	config := harness.Documented(t, "docs/operations.md", "; /etc/pgbouncer/pgbouncer.ini",
+		"server_tls_sslmode = verify-full\nserver_tls_ca_file = /etc/carnet/ca.pem\n", "", // the server of the test has no TLS
 		"host=10.0.0.21 port=5432", "host=127.0.0.1 port="+strconv.Itoa(server.Port),
 		"listen_port = 6432", "listen_port = "+port,
 		"/etc/pgbouncer/userlist.txt", harness.File(t, dir, "userlist.txt", `"carnet" "`+password+"\"\n"))

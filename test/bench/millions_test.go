@@ -109,7 +109,7 @@ func (m *many) forget(t *testing.T) {
 // firstModes are the ways to send the look-up.
 var firstModes = []struct{ name, parameter string }{
 	{"", ""},
-	{", prepared (default_query_exec_mode=cache_statement in the URL)", "&default_query_exec_mode=cache_statement"},
+	{", planned each time, as behind a pooler (default_query_exec_mode=exec in the URL)", "&default_query_exec_mode=exec"},
 }
 
 func (m *many) inProcess(t *testing.T) {

@@ -67,7 +67,7 @@ func (c *cell) note(what string) {
 const (
 	epochMode = "cache and epoch"
 	queryMode = "a query for each request"
-	plainMode = "… without prepared statements"
+	plainMode = "… planned each time, as behind a pooler"
 )
 
 // in finds a cell.

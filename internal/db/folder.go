@@ -37,7 +37,7 @@ func MarkMoved(dir, to string, now time.Time) error {
 // movedTo returns an error when the store of a folder was copied elsewhere.
 func movedTo(dir string) error {
 	path := filepath.Join(dir, movedName)
-	note, err := os.ReadFile(path) //nolint:gosec // the operator's own folder
+	note, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -183,6 +183,14 @@ func (c *connection) ExecContext(ctx context.Context, query string, args []drive
 	return c.Conn.ExecContext(ctx, query, c.mode(args))
 }
 
+// PrepareContext implements [driver.ConnPrepareContext].
+func (c *connection) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := c.begin(ctx); err != nil {
+		return nil, err
+	}
+	return c.Conn.PrepareContext(ctx, query)
+}
+
 // begin says what begins the transaction, where that could not be said together with its first statement.
 func (c *connection) begin(ctx context.Context) error {
 	if c.beginning == "" {

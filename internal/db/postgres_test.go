@@ -399,6 +399,50 @@ func TestDatabaseThatCannotBeReachedIsExplained(t *testing.T) {
 	}
 }
 
+// A transaction begins with its first statement, however that is sent: nothing of one that fails stays.
+func TestATransactionThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	d := mustOpen(t, storetest.Database(t))
+	write(t, d, `CREATE TABLE kept (id INTEGER PRIMARY KEY)`)
+	failed := errors.New("no")
+	for name, first := range map[string]func(ctx context.Context, tx *sql.Tx) error{
+		"a statement without parameters": func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO kept VALUES (1)`)
+			return err
+		},
+		"a statement with parameters": func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO kept VALUES ($1)`, 1)
+			return err
+		},
+		"a query": func(ctx context.Context, tx *sql.Tx) error {
+			var id int
+			return tx.QueryRowContext(ctx, `INSERT INTO kept VALUES ($1) RETURNING id`, 1).Scan(&id)
+		},
+		"a prepared statement": func(ctx context.Context, tx *sql.Tx) error {
+			statement, err := tx.PrepareContext(ctx, `INSERT INTO kept VALUES ($1)`)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = statement.Close() }()
+			_, err = statement.ExecContext(ctx, 1)
+			return err
+		},
+	} {
+		err := d.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			if err := first(ctx, tx); err != nil {
+				return err
+			}
+			return failed
+		})
+		if !errors.Is(err, failed) || number(t, d.Read(), `SELECT count(*) FROM kept`) != 0 {
+			t.Errorf("%s: %v, and %d rows stay", name, err, number(t, d.Read(), `SELECT count(*) FROM kept`))
+		}
+	}
+	if err := d.Write(t.Context(), func(context.Context, *sql.Tx) error { return nil }); err != nil {
+		t.Errorf("a transaction without statements: %v", err)
+	}
+}
+
 // Where nothing is between a node and the server, the server plans a statement once. What it forgets, or what no longer
 // fits the schema, is planned anew, and nobody notices. A URL that says how statements are run is obeyed.
 func TestStatementsArePlannedOnceWithoutAPooler(t *testing.T) {

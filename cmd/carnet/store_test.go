@@ -149,9 +149,18 @@ func TestABackupIntoAClosedFolderSaysWhose(t *testing.T) {
 func TestAnInterruptedDemonstrationSaysSo(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.Embedded(), harness.Args("--demo"))
-	s.Stop()
+	made := func() {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(s.Out.String(), "Try it:"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("it was not made within a minute:\n%s%s", s.Out, s.Log)
+			}
+		}
+		s.Stop()
+	}
+	made()
 	s.Run() // whole: it starts again
-	s.Stop()
+	made()
 	s.SQL(`DELETE FROM instance WHERE name = 'demo-done'`)
 	s.Launch()
 	if code := s.Wait(time.Minute); code != 3 || !strings.Contains(s.Log.String(), "interrupted while it was made") {

@@ -60,6 +60,9 @@ func startBare(t *testing.T, name string, header http.Header, body []byte) (addr
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), bareVariable+"="+file)
+	if _, err := cmd.StdinPipe(); err != nil { // open for as long as this process runs
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

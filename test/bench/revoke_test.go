@@ -98,7 +98,7 @@ func (r *revoker) measure(t *testing.T, w way, load pace, busy []string) {
 		go func() { done <- drive(strings.TrimPrefix(node.URL, "http://"), load, busy, &asked[i], stop) }()
 	}
 	if load.connections > 0 {
-		time.Sleep(settling)
+		time.Sleep(of(settling/10, settling))
 	}
 	var times []time.Duration
 	accepted := 0

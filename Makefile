@@ -11,7 +11,7 @@ TOOLS   := $(CURDIR)/.tools/bin
 # in its own memory, which would take half of the time. The suites above them drive the ordinary binary, at its ordinary
 # speed.
 ROOMS   = ./access/... ./token/... ./internal/...
-RACE    := -race -gcflags='modernc.org/...=-race=false'
+RACE    := -race -gcflags='modernc.org/sqlite/lib=-race=false'
 # Suites that drive a server run on the embedded store, and these once more on PostgreSQL.
 SHARED  := ./test/contract ./test/incidents ./test/property ./test/revocation ./test/secrets
 SUITES  = $$($(GO) list ./... | grep -vE '^carnet/(access|token|internal)(/|$$)')

@@ -341,12 +341,22 @@ func lockFolder(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w. Check that this user can write the folder and that the disk has room", path, err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = file.Close()
-		return nil, fmt.Errorf("%w: %s. Stop that one first, or give this one another --data", ErrInUse, dir)
+	// A process that has just ended, or a program that it was about to start, may hold the lock for a moment longer.
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return file, nil
+		}
+		if wait > lockPatience {
+			_ = file.Close()
+			return nil, fmt.Errorf("%w: %s. Stop that one first, or give this one another --data", ErrInUse, dir)
+		}
+		time.Sleep(wait)
 	}
-	return file, nil
 }
+
+// lockPatience is about half as long as a folder that is in use is asked for again.
+const lockPatience = 128 * time.Millisecond
 
 // afterWrite asks for a checkpoint now and then. The caller holds the turn.
 func (s *sqlite) afterWrite() {

@@ -146,6 +146,29 @@ func TestABackupIntoAClosedFolderSaysWhose(t *testing.T) {
 	}
 }
 
+func TestABackupReplacesNothingThatIsNoBackup(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Embedded())
+	to := filepath.Join(t.TempDir(), "backup.db")
+	if err := os.WriteFile(to+".partial", []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := carnet(t, 3, nil, "backup", "--data", s.Dir, "--to", to); !strings.Contains(errs, "no unfinished backup") {
+		t.Errorf("it says %s", errs)
+	}
+	if kept, err := os.ReadFile(to + ".partial"); err != nil || string(kept) != "precious" {
+		t.Errorf("the file now holds %q, %v", kept, err)
+	}
+	for name, args := range map[string][]string{
+		"an address": {"create-user", "--email", "q\xff@example.com", "--name", "Quinn"},
+		"a name":     {"create-user", "--email", "q@example.com", "--name", "\xff\xfe"},
+	} {
+		if _, errs, code := harness.Command(t, nil, harness.Password+"\n", append([]string{"admin", "--data", s.Dir}, args...)...); code != 2 || !strings.Contains(errs, "UTF-8") {
+			t.Errorf("%s that is no UTF-8: exit %d: %s", name, code, errs)
+		}
+	}
+}
+
 func TestAnInterruptedDemonstrationSaysSo(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.Embedded(), harness.Args("--demo"))

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 )
@@ -63,6 +64,10 @@ func Run(ctx context.Context, commands any, args []string, t *Terminal, options 
 			Message: "A token's value stands among the arguments, where every user of this machine can read it, and in your shell's history. Revoke it.",
 			Hints:   []string{"Values come by CARNET_TOKEN or standard input only. To find which token it is: carnet token identify, with the value on standard input."},
 		})
+		return ExitUsage
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return !utf8.ValidString(a) }); i >= 0 {
+		t.tell(&Failure{Exit: ExitUsage, Message: fmt.Sprintf("The argument %q is not text in UTF-8", args[i])})
 		return ExitUsage
 	}
 	helped := false

@@ -28,10 +28,18 @@ const (
 // folder after all, because it was not told of the database, refuses.
 func MarkMoved(dir, to string, now time.Time) error {
 	path := filepath.Join(dir, movedName)
-	if err := os.WriteFile(path, []byte(to+", "+now.UTC().Format(time.DateTime)+" UTC\n"), 0o600); err != nil {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a former copy, or a link to somewhere
 		return fmt.Errorf("note that the store has moved: %w", err)
 	}
-	return errors.Join(syncPath(path), syncPath(dir))
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("note that the store has moved: %w", err)
+	}
+	_, err = file.WriteString(to + ", " + now.UTC().Format(time.DateTime) + " UTC\n")
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("note that the store has moved: %w", err)
+	}
+	return syncPath(dir)
 }
 
 // movedTo returns an error when the store of a folder was copied elsewhere.

@@ -105,6 +105,7 @@ func (p *postgres) open(ctx context.Context, config *pgx.ConnConfig) error {
 	}
 	p.applied.Store(&epoch)
 	p.db.stats.saw(epoch)
+	p.alive()
 	return p.compareClocks(ctx)
 }
 
@@ -204,8 +205,8 @@ func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
 }
 
 func (*postgres) name() string       { return "postgres" }
-func (p *postgres) read() Queryer    { return bounded{patient{p.reader}} }
-func (p *postgres) lookups() Queryer { return bounded{patient{p.lookup}} }
+func (p *postgres) read() Queryer    { return bounded{patient{p.reader}, p} }
+func (p *postgres) lookups() Queryer { return bounded{patient{p.lookup}, p} }
 func (*postgres) prepares() bool     { return false } // a pooler gives every transaction another connection
 
 func (p *postgres) subscribe(s Subscriber) {
@@ -234,8 +235,13 @@ func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
 	return nil
 }
 
-// readTimeout bounds a read that nobody else bounds.
-const readTimeout = 30 * time.Second
+const (
+	// readTimeout bounds a read that nobody else bounds.
+	readTimeout = 30 * time.Second
+	// readSilence is how long the database may be silent before such a read gives up. A node at rest hears from it every
+	// second.
+	readSilence = 3 * time.Second
+)
 
 // patient is a pool whose reads are begun again when their connection turns out to be gone: a server that restarted
 // leaves many of those.
@@ -264,17 +270,20 @@ func (p patient) QueryRowContext(ctx context.Context, query string, args ...any)
 	}
 }
 
-// bounded is a pool whose reads end after a while as well, also when the server does not answer any more.
-type bounded struct{ patient }
+// bounded is a pool whose reads end after a while as well, and soon when the server does not answer anybody any more.
+type bounded struct {
+	patient
+	p *postgres
+}
 
 // QueryContext implements [Queryer].
 func (b bounded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return b.patient.QueryContext(limited(ctx), query, args...)
+	return b.patient.QueryContext(b.limited(ctx), query, args...)
 }
 
 // QueryRowContext implements [Queryer].
 func (b bounded) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return b.patient.QueryRowContext(limited(ctx), query, args...)
+	return b.patient.QueryRowContext(b.limited(ctx), query, args...)
 }
 
 // ExecContext implements [Queryer]. What writes belongs into [DB.Write].
@@ -283,12 +292,23 @@ func (bounded) ExecContext(context.Context, string, ...any) (sql.Result, error) 
 }
 
 // limited returns ctx with an end. Its timer goes with the request that ctx belongs to, or when it fires.
-func limited(ctx context.Context) context.Context {
+func (b bounded) limited(ctx context.Context) context.Context {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	context.AfterFunc(ctx, cancel)
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watchdog{cancel: cancel}
+	begun := time.Now()
+	// Who comes while it has long been silent is told at once, and finds out nothing new for a while either.
+	first := max(readSilence-b.p.silence(), 50*time.Millisecond)
+	w.start(first, func() (again time.Duration) {
+		if b.p.silence() >= readSilence || time.Since(begun) >= readTimeout {
+			cancel(errSilent)
+			return 0
+		}
+		return readSilence / 4
+	})
+	context.AfterFunc(ctx, w.stop)
 	return ctx
 }
 
@@ -335,6 +355,7 @@ func (p *postgres) compareClocks(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the server's clock: %w", err)
 	}
+	p.alive()
 	took := time.Since(begun)
 	off := max(0, begun.Add(took/2).Sub(Time(theirs)).Abs()-took/2)
 	p.db.stats.skew.Store(int64(off))

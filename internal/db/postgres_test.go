@@ -367,6 +367,22 @@ func TestNodeThatIsCutOffSaysSoInTime(t *testing.T) {
 	if best > 250*time.Millisecond {
 		t.Errorf("it took %v to say so", best)
 	}
+	// Those whom nobody verifies, such as people who sign in, are told soon as well, and at once when it lasts.
+	for i, most := range []time.Duration{10 * time.Second, 2 * time.Second} {
+		began := time.Now()
+		var one int
+		if err := here.Explain(here.Read().QueryRowContext(t.Context(), `SELECT 1`).Scan(&one)); !problem.Is(err, problem.Overloaded) || time.Since(began) > most {
+			t.Errorf("read %d ended after %v with %v", i, time.Since(began), err)
+		}
+	}
+	began := time.Now()
+	err = here.Write(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE tokens SET revoked_at = 2`)
+		return err
+	})
+	if !problem.Is(err, problem.Overloaded) || time.Since(began) > 2*time.Second {
+		t.Errorf("a write ended after %v with %v", time.Since(began), err)
+	}
 	write(t, there, `UPDATE tokens SET revoked_at = 1`)
 	epoch := epochOf(t, there)
 	p.stopped.Store(false)

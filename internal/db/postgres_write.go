@@ -56,6 +56,9 @@ func (p *postgres) write(ctx context.Context, fn func(ctx context.Context, tx *s
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wait for the turn to write: %w", err)
 	}
+	if p.silence() >= readSilence {
+		return errNoDatabase.Because(errSilent) // it would wait in vain
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	for try := 1; ; try++ {
@@ -190,7 +193,7 @@ func (p *postgres) seen(err error) error {
 	}
 	var failure *pgconn.PgError
 	switch {
-	case lost(err), errors.Is(err, context.DeadlineExceeded):
+	case lost(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled) && p.silence() >= readSilence:
 		return errNoDatabase.Because(err)
 	case errors.As(err, &failure):
 		switch failure.Code {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -74,10 +75,21 @@ func reserve(to string) (*os.File, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(refusal("Another backup to %s is under way.", to), file.Close())
 	}
+	if !unfinished(file) {
+		return nil, errors.Join(refusal("%s is there and no unfinished backup. Move it away, or give --to another name.", file.Name()), file.Close())
+	}
 	if err := errors.Join(file.Truncate(0), file.Chmod(0o600)); err != nil {
 		return nil, errors.Join(fmt.Errorf("empty the backup's file: %w", err), file.Close())
 	}
 	return file, nil
+}
+
+// unfinished reports whether a file may be what a killed backup left: nothing yet, or the beginning of a store.
+func unfinished(file *os.File) bool {
+	const begins = "SQLite format 3\x00"
+	head := make([]byte, len(begins))
+	n, err := file.ReadAt(head, 0)
+	return n == 0 && errors.Is(err, io.EOF) || string(head[:n]) == begins
 }
 
 // syncEvery is how often a backup that is being written is synced.

@@ -17,31 +17,18 @@ func Insert(ctx context.Context, q Queryer, into, rest string, rows [][]any) err
 			n = sizes[i]
 		}
 		args := &Args{}
-		var statement strings.Builder
-		statement.WriteString("INSERT INTO " + into + " VALUES ")
+		values := make([]string, n)
 		for i, row := range rows[:n] {
+			places := make([]string, len(row))
 			for j, value := range row {
-				statement.WriteString(before(i, j) + args.Add(value))
+				places[j] = args.Add(value)
 			}
-			statement.WriteByte(')')
+			values[i] = "(" + strings.Join(places, ", ") + ")"
 		}
-		statement.WriteString(" " + rest)
-		if _, err := q.ExecContext(ctx, statement.String(), args.Values()...); err != nil {
+		if _, err := q.ExecContext(ctx, "INSERT INTO "+into+" VALUES "+strings.Join(values, ", ")+" "+rest, args.Values()...); err != nil {
 			return err
 		}
 		rows = rows[n:]
 	}
 	return nil
-}
-
-// before is what stands before the value of a row and column.
-func before(row, column int) string {
-	switch {
-	case column > 0:
-		return ", "
-	case row > 0:
-		return ", ("
-	default:
-		return "("
-	}
 }

@@ -238,8 +238,8 @@ func (p *postgres) hold(ctx context.Context, tx *sql.Tx, keys []string) error {
 const (
 	// readTimeout bounds a read that nobody else bounds.
 	readTimeout = 30 * time.Second
-	// readSilence is how long the database may be silent before such a read gives up. A node at rest hears from it every
-	// second.
+	// readSilence is how long the database may be silent at least before such a read gives up. A node at rest hears from it
+	// every second.
 	readSilence = 3 * time.Second
 )
 
@@ -291,6 +291,10 @@ func (bounded) ExecContext(context.Context, string, ...any) (sql.Result, error) 
 	return nil, errors.New("db: a statement that writes on the connections for reads")
 }
 
+// gone reports whether nobody has heard of the database for so long that asking it is of no use. An operator who gives
+// verifications more patience than that gives it to everything.
+func (p *postgres) gone() bool { return p.silence() >= max(readSilence, p.wait) }
+
 // limited returns ctx with an end. Its timer goes with the request that ctx belongs to, or when it fires.
 func (b bounded) limited(ctx context.Context) context.Context {
 	if _, ok := ctx.Deadline(); ok {
@@ -299,10 +303,9 @@ func (b bounded) limited(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{cancel: cancel}
 	begun := time.Now()
-	// Who comes while it has long been silent is told at once, and finds out nothing new for a while either.
-	first := max(readSilence-b.p.silence(), 50*time.Millisecond)
+	first := max(readSilence-b.p.silence(), 50*time.Millisecond) // at once where it has long been silent
 	w.start(first, func() (again time.Duration) {
-		if b.p.silence() >= readSilence || time.Since(begun) >= readTimeout {
+		if b.p.gone() || time.Since(begun) >= readTimeout {
 			cancel(errSilent)
 			return 0
 		}

@@ -27,8 +27,8 @@ const (
 	mostTries = 12
 )
 
-// beginWrite begins a transaction and bounds it, in one message with what comes next. SET LOCAL ends with the transaction, so that a pooler in
-// transaction mode hands nothing of it on. A node that stalls in the middle is cut off before others wait for long.
+// beginWrite begins a transaction and bounds it, in one message with what comes next. SET LOCAL ends with the transaction,
+// so that a pooler in transaction mode hands nothing of it on. A node that stalls in the middle is cut off before others wait for long.
 const beginWrite = "begin; set local statement_timeout = 5000; set local lock_timeout = 3000; set local idle_in_transaction_session_timeout = 3000; "
 
 // errRolledBack is the error of a commit that the server turned into a rollback.
@@ -56,7 +56,7 @@ func (p *postgres) write(ctx context.Context, fn func(ctx context.Context, tx *s
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wait for the turn to write: %w", err)
 	}
-	if p.silence() >= readSilence {
+	if p.gone() {
 		return errNoDatabase.Because(errSilent) // it would wait in vain
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
@@ -193,7 +193,7 @@ func (p *postgres) seen(err error) error {
 	}
 	var failure *pgconn.PgError
 	switch {
-	case lost(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled) && p.silence() >= readSilence:
+	case lost(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled) && p.gone():
 		return errNoDatabase.Because(err)
 	case errors.As(err, &failure):
 		switch failure.Code {

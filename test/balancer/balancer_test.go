@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -307,20 +306,13 @@ func nextVersion(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(root, "internal", "db", "migrations", "postgres")
-	known, err := os.ReadDir(folder)
+	const folder = "internal/db/migrations/postgres"
+	known, err := os.ReadDir(filepath.Join(root, folder))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	migration, overlay, program := filepath.Join(dir, "next.sql"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "carnet")
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(folder, fmt.Sprintf("%05d_next.sql", len(known)+1)): migration}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(migration, []byte(nextMigration), 0o600), os.WriteFile(overlay, list, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	program := filepath.Join(t.TempDir(), "carnet")
+	overlay := harness.Overlay(t, map[string][]byte{fmt.Sprintf("%s/%05d_next.sql", folder, len(known)+1): []byte(nextMigration)})
 	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", program, "./cmd/carnet")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {

@@ -6,7 +6,6 @@ package guards_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -87,7 +86,7 @@ func TestEveryGuardOfTheCachesIsMissed(t *testing.T) {
 // overlay writes the files without the guard, and the list that makes the build take them.
 func overlay(t *testing.T, root string, g guard) string {
 	t.Helper()
-	dir, changed := t.TempDir(), map[string][]byte{}
+	changed := map[string][]byte{}
 	for _, c := range g.without {
 		source := changed[c.file]
 		if source == nil {
@@ -101,20 +100,7 @@ func overlay(t *testing.T, root string, g guard) string {
 		}
 		changed[c.file] = bytes.Replace(source, []byte(c.old), []byte(c.new), 1)
 	}
-	replace := map[string]string{}
-	for file, content := range changed {
-		path := filepath.Join(dir, filepath.Base(file))
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[filepath.Join(root, file)] = path
-	}
-	list := filepath.Join(dir, "overlay.json")
-	encoded, _ := json.Marshal(map[string]any{"Replace": replace})
-	if err := os.WriteFile(list, encoded, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return list
+	return harness.Overlay(t, changed)
 }
 
 func build(t *testing.T, root string, command ...string) {

@@ -5,7 +5,6 @@ package mutation_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,11 +61,7 @@ func run(t *testing.T, root string, m mutation) {
 	if n := bytes.Count(source, []byte(m.old)); n != 1 {
 		t.Fatalf("the text to mutate stands %d times in %s: adapt the mutation to the code", n, m.file)
 	}
-	mutant := filepath.Join(dir, "mutant"+filepath.Ext(m.file))
-	write(t, mutant, bytes.Replace(source, []byte(m.old), []byte(m.new), 1))
-	overlay := filepath.Join(dir, "overlay.json")
-	encoded, _ := json.Marshal(map[string]any{"Replace": map[string]string{original: mutant}})
-	write(t, overlay, encoded)
+	overlay := harness.Overlay(t, map[string][]byte{m.file: bytes.Replace(source, []byte(m.old), []byte(m.new), 1)})
 
 	program := filepath.Join(dir, "property.test")
 	build := exec.Command("go", "test", "-overlay", overlay, "-c", "-ldflags", "-s -w", "-o", program, "./test/property")
@@ -87,12 +82,5 @@ func run(t *testing.T, root string, m mutation) {
 		t.Errorf("nobody noticed: %s", m.name)
 	case !strings.Contains(string(out), "--- FAIL"):
 		t.Errorf("the mutant ended in another way than by a failed test:\n%s", out)
-	}
-}
-
-func write(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -14,7 +14,8 @@ ROOMS   = ./access/... ./token/... ./internal/...
 RACE    := -race -gcflags='modernc.org/sqlite/lib=-race=false'
 # Suites that drive a server run on the embedded store, and these once more on PostgreSQL.
 SHARED  := ./test/contract ./test/incidents ./test/property ./test/revocation ./test/secrets
-SUITES  = $$($(GO) list ./... | grep -vE '^carnet/(access|token|internal)(/|$$)')
+# The longest come first, so that none of them is left to run alone.
+SUITES  = ./test/nodes ./test/guards $$($(GO) list ./... | grep -vE '^carnet/(access|token|internal)(/|$$)')
 
 # pipefail: what fails inside a pipe fails the target.
 SHELL       := /bin/bash

@@ -92,7 +92,7 @@ func (p *postgres) migrate(ctx context.Context, config *pgx.ConnConfig) error {
 	if err != nil {
 		return fmt.Errorf("find the migrations: %w", err)
 	}
-	connector := newConnector(config, 2, true, beginMigration)
+	connector := newConnector(config, 2, true, 2*connectTimeout, beginMigration)
 	defer connector.close()
 	pool := sql.OpenDB(connector)
 	defer func() { _ = pool.Close() }()

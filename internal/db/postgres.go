@@ -195,7 +195,7 @@ func (u unopened) Error() string { return u.text }
 func (u unopened) Unwrap() error { return u.cause }
 
 func (p *postgres) pool(config *pgx.ConnConfig, most int, ping bool) *sql.DB {
-	c := newConnector(config, most, ping, beginWrite)
+	c := newConnector(config, most, ping, openPatience, beginWrite)
 	pool := sql.OpenDB(c)
 	pool.SetMaxOpenConns(most)
 	pool.SetMaxIdleConns(most)
@@ -389,9 +389,11 @@ func (p *postgres) close() error {
 		p.stop()
 		p.background.Wait()
 		p.flights.wait()
+		var pools sync.WaitGroup
 		for _, pool := range p.pools {
-			_ = pool.Close() // a connection that the server has cut cannot say goodbye, and nothing is lost with it
+			pools.Go(func() { _ = pool.Close() }) // a connection that the server has cut cannot say goodbye, and nothing is lost with it
 		}
+		pools.Wait()
 		for _, c := range p.connectors {
 			c.close()
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -22,18 +23,29 @@ const connectTimeout = 5 * time.Second
 // is one, so that it is better to begin anew than to wait for a packet that was lost.
 const watcherTimeout = 2 * time.Second
 
+// openPatience is for how long somebody who needs a connection waits for a new one. Then they look whether another has
+// become free, which [database/sql] does not do by itself: new connections may hang while those that are open serve.
+const openPatience = 500 * time.Millisecond
+
+// errOpening has [database/sql] look for another connection.
+var errOpening = fmt.Errorf("a new connection to the database takes longer than %v to open: %w", openPatience, driver.ErrBadConn)
+
+// goodbye is how long the server gets to answer the end of a connection.
+const goodbye = 100 * time.Millisecond
+
 // connector opens connections. Opening one may take longer than whoever asks for it can wait, so it goes on without
 // them, and the next one gets it.
 type connector struct {
 	inner driver.Connector
+	wait  time.Duration    // how long somebody waits for a connection to open
 	begin string           // begins every transaction
 	named bool             // statements get names where no pooler is in between
-	slots chan struct{}    // one for each that is being opened
+	slots chan struct{}    // one for each that is open, or being opened
 	spare chan driver.Conn // opened too late for whoever asked
 	done  chan struct{}
 }
 
-func newConnector(config *pgx.ConnConfig, most int, ping bool, begin string) *connector {
+func newConnector(config *pgx.ConnConfig, most int, ping bool, wait time.Duration, begin string) *connector {
 	config = config.Copy()
 	config.OnNotice = func(c *pgconn.PgConn, n *pgconn.Notice) {
 		if warned, ok := c.CustomData()[warnings].(*[]string); ok && n.SeverityUnlocalized == "WARNING" {
@@ -45,7 +57,7 @@ func newConnector(config *pgx.ConnConfig, most int, ping bool, begin string) *co
 		options = append(options, stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }))
 	}
 	return &connector{
-		inner: stdlib.GetConnector(*config, options...), begin: begin,
+		inner: stdlib.GetConnector(*config, options...), wait: wait, begin: begin,
 		named: config.DefaultQueryExecMode == pgx.QueryExecModeExec && config.StatementCacheCapacity > 0,
 		slots: make(chan struct{}, most), spare: make(chan driver.Conn, most), done: make(chan struct{}),
 	}
@@ -61,22 +73,30 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return ready, nil
 	default:
 	}
+	waiting, cancel := context.WithTimeout(ctx, c.wait)
+	defer cancel()
+	late := func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return errOpening
+	}
 	select {
 	case ready := <-c.spare:
 		return ready, nil
 	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-waiting.Done():
+		return nil, late()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	opened := make(chan opening) // whoever waits takes it; nobody waits once ctx is done
+	opened := make(chan opening) // whoever waits takes it; nobody waits once waiting is done
 	go func() {
-		defer func() { <-c.slots }()
 		o := c.open()
+		if o.conn == nil {
+			<-c.slots
+		}
 		select {
 		case opened <- o:
-		case <-ctx.Done():
+		case <-waiting.Done():
 			c.keep(o)
 		}
 	}()
@@ -85,8 +105,8 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return o.conn, o.err
 	case ready := <-c.spare:
 		return ready, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-waiting.Done():
+		return nil, late()
 	}
 }
 
@@ -112,7 +132,7 @@ func (c *connector) open() opening {
 			return opening{err: errors.Join(err, conn.Close())}
 		}
 	}
-	return opening{conn: &connection{Conn: plain, named: named, begins: c.begin}}
+	return opening{conn: &connection{Conn: plain, left: sync.OnceFunc(func() { <-c.slots }), named: named, begins: c.begin}}
 }
 
 // direct reports whether a connection leads to a server process of its own. The server tells its clients the number of
@@ -157,10 +177,19 @@ func (c *connector) close() {
 // connection is a connection whose transactions begin and end with one message each, whatever else has to be said then.
 type connection struct {
 	*stdlib.Conn
+	left         func() // told when it is closed
 	named        bool   // the server keeps statements, planned, under names
 	begins       string // begins every transaction
 	beginning    string // begins the transaction that is open, and is not said yet
 	beforeCommit string // said in one message with the COMMIT of the transaction that is open
+}
+
+// Close implements [driver.Conn]. A server that is silent does not hold up whoever leaves it.
+func (c *connection) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	defer c.left()
+	return c.Conn.Conn().Close(ctx)
 }
 
 // QueryContext implements [driver.QueryerContext].

@@ -296,7 +296,9 @@ func TestNodeWithAWrongClockIsNotReady(t *testing.T) {
 // pipe is a way to the database that can be stopped up.
 type pipe struct {
 	listener net.Listener
-	stopped  atomic.Bool
+	stopped  atomic.Bool // nothing passes
+	full     atomic.Bool // nothing passes of connections that come from now on
+	held     atomic.Int64
 }
 
 func newPipe(t *testing.T, target string) *pipe {
@@ -306,7 +308,7 @@ func newPipe(t *testing.T, target string) *pipe {
 		t.Fatal(err)
 	}
 	p := &pipe{listener: listener}
-	t.Cleanup(func() { p.stopped.Store(false); _ = listener.Close() })
+	t.Cleanup(func() { p.stopped.Store(false); p.full.Store(false); _ = listener.Close() })
 	pass := func(to, from net.Conn) {
 		defer func() { _ = to.Close() }()
 		buffer := make([]byte, 32<<10)
@@ -329,13 +331,21 @@ func newPipe(t *testing.T, target string) *pipe {
 			if err != nil {
 				return
 			}
-			out, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", target)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			go pass(out, in)
-			go pass(in, out)
+			go func() {
+				if p.full.Load() {
+					p.held.Add(1)
+				}
+				for p.full.Load() {
+					time.Sleep(time.Millisecond)
+				}
+				out, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", target)
+				if err != nil {
+					_ = in.Close()
+					return
+				}
+				go pass(out, in)
+				pass(in, out)
+			}()
 		}
 	}()
 	return p
@@ -393,6 +403,60 @@ func TestNodeThatIsCutOffSaysSoInTime(t *testing.T) {
 	}
 	if got := l.at(db.Change{Kind: db.TokenChanged, Key: "tok_1"}); got < epoch && l.dropped() == 0 {
 		t.Errorf("it is back, and knows of epoch %d, not %d", got, epoch)
+	}
+}
+
+// Where new connections hang, those that are open serve everybody.
+func TestConnectionThatDoesNotOpenHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	url := storetest.Database(t)
+	server, err := pgtest.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 20
+	p := newPipe(t, fmt.Sprintf("127.0.0.1:%d", server.Port))
+	d := mustOpen(t, strings.Replace(url, fmt.Sprintf("127.0.0.1:%d", server.Port), p.listener.Addr().String(), 1), func(o *db.Options) { o.Connections = most })
+	read := func() (time.Duration, error) {
+		var one int
+		began := time.Now()
+		err := d.Read().QueryRowContext(t.Context(), `SELECT 1 FROM pg_sleep(0.2)`).Scan(&one)
+		return time.Since(began), err
+	}
+	if _, err := read(); err != nil {
+		t.Fatal(err)
+	}
+	p.full.Store(true)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			if took, err := read(); err != nil || took > 3*time.Second {
+				t.Errorf("a read ended after %v with %v", took, err)
+			}
+		})
+	}
+	wg.Wait()
+	if held := p.held.Load(); held == 0 || held > most {
+		t.Errorf("%d connections are being opened", held)
+	}
+	// Once they open, they are used, and there are never more of them than there may be.
+	p.full.Store(false)
+	for range 40 {
+		wg.Go(func() {
+			if _, err := read(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	var open int
+	if err := d.Read().QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()`).Scan(&open); err != nil || open > most {
+		t.Errorf("%d connections, %v", open, err)
+	}
+	p.stopped.Store(true)
+	began := time.Now()
+	if err := d.Close(); err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("leaving a silent server took %v: %v", time.Since(began), err)
 	}
 }
 

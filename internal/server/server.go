@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -129,7 +130,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, notice, grace
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if err := server.Shutdown(stop); err != nil {
-		return errors.Join(err, server.Close())
+		return errors.Join(fmt.Errorf("requests under way did not end within %v and were cut off: %w", grace, err), server.Close())
 	}
 	return nil
 }

@@ -30,7 +30,32 @@ type member struct {
 	process           *harness.Program
 }
 
-const memberBlock = "# /etc/patroni/config.yml"
+const memberBlock = "# /etc/patroni/config.yml, owned by postgres, mode 0600"
+
+// documented is the configuration of docs/operations.md with what differs here.
+func (m *member) documented(t *testing.T, etcd, bin string) string {
+	t.Helper()
+	return harness.Documented(t, "docs/operations.md", memberBlock,
+		"name: db1", "name: "+m.name,
+		"hosts: [10.0.0.21:2379, 10.0.0.22:2379, 10.0.0.23:2379]", "hosts: ["+etcd+"]",
+		"10.0.0.21:8008", m.api, "10.0.0.21:5432", "127.0.0.1:"+m.port,
+		"/var/lib/postgresql/15/main", filepath.Join(m.dir, "data"), "/usr/lib/postgresql/15/bin", bin,
+		"10.0.0.0/24", "127.0.0.1/32", "hostssl", "host",
+		// The servers of the test have no TLS, and a watchdog would restart the machine.
+		"        ssl: \"on\"\n        ssl_cert_file: /etc/postgresql/carnet.pem\n        ssl_key_file: /etc/postgresql/carnet.key\n", "",
+		"watchdog:\n  mode: required\n  device: /dev/watchdog\n", "",
+		"ttl: 20", "ttl: 10", "loop_wait: 2", "loop_wait: 1", // a test has less time
+	) + "  pgpass: " + filepath.Join(m.dir, "pgpass") + "\n"
+}
+
+// The long test runs what is documented. This one notices, in the short run too, when the page and the test part ways.
+func TestTheLongTestFindsTheDocumentedConfiguration(t *testing.T) {
+	t.Parallel()
+	m := &member{name: "db2", dir: t.TempDir(), api: "127.0.0.1:1", port: "2"}
+	if config := m.documented(t, "127.0.0.1:3", "/bin"); !strings.Contains(config, "name: db2") || strings.Contains(config, "10.0.0.") {
+		t.Errorf("the configuration is\n%s", config)
+	}
+}
 
 func newPatroni(t *testing.T) *patroni {
 	t.Helper()
@@ -52,17 +77,7 @@ func newPatroni(t *testing.T) *patroni {
 	p := &patroni{}
 	for i := range 3 {
 		m := &member{name: fmt.Sprintf("db%d", i+1), dir: harness.Folder(t), port: portOf(t), api: harness.FreeAddress(t)}
-		m.config = harness.File(t, m.dir, "config.yml", harness.Documented(t, "docs/operations.md", memberBlock,
-			"name: db1", "name: "+m.name,
-			"hosts: [10.0.0.21:2379, 10.0.0.22:2379, 10.0.0.23:2379]", "hosts: ["+clients+"]",
-			"10.0.0.21:8008", m.api, "10.0.0.21:5432", "127.0.0.1:"+m.port,
-			"/var/lib/postgresql/15/main", filepath.Join(m.dir, "data"), "/usr/lib/postgresql/15/bin", bin,
-			"10.0.0.0/24", "127.0.0.1/32", "hostssl", "host",
-			// The servers of the test have no TLS, and a watchdog would restart the machine.
-			"        ssl: \"on\"\n        ssl_cert_file: /etc/postgresql/carnet.pem\n        ssl_key_file: /etc/postgresql/carnet.key\n", "",
-			"watchdog:\n  mode: required\n  device: /dev/watchdog\n", "",
-			"ttl: 20", "ttl: 10", "loop_wait: 2", "loop_wait: 1", // a test has less time
-		)+"  pgpass: "+filepath.Join(m.dir, "pgpass")+"\n")
+		m.config = harness.File(t, m.dir, "config.yml", m.documented(t, clients, bin))
 		p.members = append(p.members, m)
 		m.start(t)
 		t.Cleanup(func() { m.process.Stop(); m.killPostgres() })

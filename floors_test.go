@@ -17,7 +17,7 @@ import (
 var (
 	ground = []string{
 		"access", "token", "internal/db", "internal/problem", "internal/request", "internal/id", "internal/text",
-		"internal/mail", "internal/lastuse", "internal/page", "internal/idempotency", "internal/optional",
+		"internal/mail", "internal/lastuse", "internal/page", "internal/idempotency", "internal/allowance", "internal/optional",
 		"internal/transfer",
 	}
 	features = []string{"internal/audit", "internal/account", "internal/org", "internal/work", "internal/tokens", "internal/verify"}

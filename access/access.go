@@ -8,6 +8,7 @@
 //
 //	allowed = what the user's role permits now ∩ the token's scopes ∩ the token's projects
 //
+// and, for an agent's token, ∩ what its organization lets agents do ([AgentPolicy]),
 // so a token never does more than its user could, and what lies outside its projects is absent rather than forbidden.
 //
 // The package is pure: no I/O, no clock, no state, and no allocation on the deciding path.
@@ -58,6 +59,7 @@ type Caller struct {
 	Kind         Kind
 	UserID       string
 	CredentialID string // the token's or the session's id; never a value
+	TokenName    string // what the token's owner calls it, for the record; empty for sessions
 
 	EmailVerified bool
 
@@ -72,6 +74,9 @@ type Caller struct {
 	Purpose  Purpose
 	Scopes   Scopes
 	Projects ProjectSet
+	// What the organization keeps from agents, see [AgentPolicy]. Meaningless for everybody else.
+	Withheld  Permissions
+	WriteRate int // writes that an agent may make in an hour; 0: any number
 
 	// AuthenticatedAt is when a session's person last proved who they are, in Unix microseconds.
 	AuthenticatedAt int64
@@ -155,6 +160,7 @@ const (
 	NeedCredential            // nobody is calling
 	NeedSignIn                // a token, at what needs a person's real sign-in
 	NeedScope                 // the token was not granted a scope that covers this
+	NeedPolicy                // an agent, at what its organization keeps from agents
 	Absent                    // outside the organization, the token's projects or what the user sees: answer as if it did not exist
 	NeedUnrestricted          // a project-scoped token, at what reaches beyond any set of projects
 	NeedRole                  // the user's role does not permit it
@@ -169,6 +175,8 @@ func (d Decision) Reason() string {
 		return "signin"
 	case NeedScope:
 		return "scope"
+	case NeedPolicy:
+		return "policy"
 	case Absent, NeedUnrestricted:
 		return "project"
 	case NeedRole:
@@ -230,6 +238,9 @@ func May(c *Caller, p Permission) Decision {
 		}
 		if !c.Scopes.Covers().Has(p) {
 			return NeedScope
+		}
+		if c.Purpose == Agent && c.Withheld.Has(p) {
+			return NeedPolicy
 		}
 		return Allowed
 	default:

@@ -10,7 +10,7 @@ import (
 )
 
 // expected is the order of refusal of the public contract, written a second time from the tables of this test: kind of
-// credential, scope, then organization, project set and visibility, then role.
+// credential, scope, what the organization keeps from agents, then organization, project set and visibility, then role.
 func expected(c access.Caller, p access.Permission, r access.Resource) access.Decision {
 	if c.Kind == access.Anonymous {
 		return access.NeedCredential
@@ -27,6 +27,9 @@ func expected(c access.Caller, p access.Permission, r access.Resource) access.De
 		}
 		if !covered {
 			return access.NeedScope
+		}
+		if c.Purpose == access.Agent && contains(c.Withheld.Names(), p.String()) {
+			return access.NeedPolicy
 		}
 	}
 	if p == access.AccountManage || p == access.TokensManage {
@@ -201,6 +204,7 @@ func drawCaller(t *rapid.T, kind access.Kind) access.Caller {
 		Purpose:      rapid.SampledFrom([]access.Purpose{access.Personal, access.Agent}).Draw(t, "purpose"),
 		Scopes:       drawScopes(t, "scopes"),
 		Projects:     drawProjects(t, "projects"),
+		Withheld:     access.Permissions(rapid.Uint32().Draw(t, "withheld")),
 	}
 	return c
 }
@@ -370,7 +374,7 @@ func TestFilterLetsThroughExactlyWhatDecideDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kind := rapid.SampledFrom([]access.Kind{access.Anonymous, access.SessionCaller, access.TokenCaller}).Draw(t, "kind")
 		c, r := drawCaller(t, kind), drawResource(t)
-		c.Scopes = access.AllScopes()
+		c.Scopes, c.Withheld = access.AllScopes(), 0
 		if r.Project == "" {
 			r.Project = "a"
 		}
@@ -424,5 +428,58 @@ func BenchmarkDecide(b *testing.B) {
 		if access.Decide(&c, access.TasksWrite, r) != access.Allowed {
 			b.Fatal("refused")
 		}
+	}
+}
+
+// TestAgentsAreKeptFromWhatTheirOrganizationWithholds is the agent policy in the rules: it binds agents alone, it is
+// told before anything is looked up, and it only ever takes away.
+func TestAgentsAreKeptFromWhatTheirOrganizationWithholds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		bound := drawCaller(t, access.TokenCaller)
+		free := bound
+		free.Withheld = 0
+		p, r := drawPermission.Draw(t, "permission"), drawResource(t)
+		before, after := access.Decide(&free, p, r), access.Decide(&bound, p, r)
+		withheld := bound.Purpose == access.Agent && bound.Withheld.Has(p) && access.May(&free, p) == access.Allowed
+		switch {
+		case withheld && (after != access.NeedPolicy || access.May(&bound, p) != access.NeedPolicy || after.Reason() != "policy"):
+			t.Fatalf("%s is withheld, and the decision is %d", p, after)
+		case !withheld && after != before:
+			t.Fatalf("%s is not withheld, and the decision is %d instead of %d", p, after, before)
+		}
+	})
+}
+
+func TestAgentPolicyWithholds(t *testing.T) {
+	t.Parallel()
+	destructive := access.PermissionSet(access.ProjectsDelete, access.TasksDelete, access.CommentsDelete, access.CommentsModerate)
+	if got := access.PermissionSet(access.Destructive()...); got != destructive {
+		t.Errorf("destructive are %v", got.Names())
+	}
+	for _, c := range []struct {
+		name   string
+		policy access.AgentPolicy
+		want   access.Permissions
+	}{
+		{"the default", access.DefaultAgentPolicy(), destructive},
+		{"one enabled", access.AgentPolicy{Scopes: access.AllScopes(), Destructive: access.PermissionSet(access.TasksDelete)}, destructive &^ access.PermissionSet(access.TasksDelete)},
+		{"what is not destructive enabled", access.AgentPolicy{Scopes: access.AllScopes(), Destructive: access.PermissionSet(access.TasksWrite)}, destructive},
+		{"reads only", access.AgentPolicy{Scopes: access.ScopeSet(access.ScopeTasksRead, access.ScopeProjectsRead), Destructive: destructive}, access.AllScopes().Covers() &^ access.PermissionSet(access.TasksRead, access.ProjectsRead)},
+		{"off", access.AgentPolicy{Off: true, Scopes: access.AllScopes(), Destructive: destructive}, access.AllScopes().Covers()},
+		{"nothing", access.AgentPolicy{}, access.AllScopes().Covers()},
+	} {
+		if got := c.policy.Withholds(); got != c.want {
+			t.Errorf("%s withholds %v, not %v", c.name, got.Names(), c.want.Names())
+		}
+	}
+	for _, p := range access.AllPermissions() {
+		got, ok := access.ParseDestructive(p.String())
+		if ok != destructive.Has(p) || ok && got != p {
+			t.Errorf("%s is read as %s, %t", p, got, ok)
+		}
+	}
+	if _, ok := access.ParseDestructive(""); ok {
+		t.Error("no name is read as something")
 	}
 }

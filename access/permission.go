@@ -14,18 +14,24 @@ type Permission uint8
 const (
 	// ProjectsRead lets the caller see that a project exists and read its fields.
 	ProjectsRead Permission = iota
-	// ProjectsWrite lets the caller change a project's fields, delete and restore it. It does not cover its members.
+	// ProjectsWrite lets the caller change a project's fields, and restore it. It does not cover its members.
 	ProjectsWrite
+	// ProjectsDelete lets the caller put a project into the recycle bin.
+	ProjectsDelete
 	// ProjectsShare lets the caller read and change who is a member of a project. Interactive.
 	ProjectsShare
 	// TasksRead lets the caller list, search, count and read a project's tasks.
 	TasksRead
-	// TasksWrite lets the caller create, change, delete and restore a project's tasks.
+	// TasksWrite lets the caller create, change and restore a project's tasks.
 	TasksWrite
+	// TasksDelete lets the caller put a project's tasks into the recycle bin.
+	TasksDelete
 	// CommentsRead lets the caller read the comments on a project's tasks.
 	CommentsRead
-	// CommentsWrite lets the caller write comments, and edit and delete their own.
+	// CommentsWrite lets the caller write comments, and edit their own.
 	CommentsWrite
+	// CommentsDelete lets the caller delete their own comments.
+	CommentsDelete
 	// CommentsModerate lets the caller delete the comments of others; it does not let them edit those.
 	CommentsModerate
 
@@ -54,11 +60,14 @@ const (
 var permissionNames = [permissionCount]string{
 	ProjectsRead:           "projects:read",
 	ProjectsWrite:          "projects:write",
+	ProjectsDelete:         "projects:delete",
 	ProjectsShare:          "projects:share",
 	TasksRead:              "tasks:read",
 	TasksWrite:             "tasks:write",
+	TasksDelete:            "tasks:delete",
 	CommentsRead:           "comments:read",
 	CommentsWrite:          "comments:write",
+	CommentsDelete:         "comments:delete",
 	CommentsModerate:       "comments:moderate",
 	ProjectsCreate:         "projects:create",
 	MembersRead:            "members:read",
@@ -121,7 +130,8 @@ func (s Permissions) Names() []string {
 
 // The three groups of permissions.
 var (
-	projectLevel      = PermissionSet(ProjectsRead, ProjectsWrite, ProjectsShare, TasksRead, TasksWrite, CommentsRead, CommentsWrite, CommentsModerate)
+	projectLevel = PermissionSet(ProjectsRead, ProjectsWrite, ProjectsDelete, ProjectsShare, TasksRead, TasksWrite, TasksDelete,
+		CommentsRead, CommentsWrite, CommentsDelete, CommentsModerate)
 	organizationLevel = PermissionSet(ProjectsCreate, MembersRead, AuditRead, OrganizationRead, OrganizationAdminister, OrganizationOwn)
 	accountLevel      = PermissionSet(AccountManage, TokensManage)
 

@@ -8,12 +8,15 @@ import (
 // meanings say to people what each permission lets them do.
 var meanings = [permissionCount]string{
 	ProjectsRead:           "see the project and its details",
-	ProjectsWrite:          "change, delete and restore the project",
+	ProjectsWrite:          "change and restore the project",
+	ProjectsDelete:         "put the project into the recycle bin",
 	ProjectsShare:          "see and change who belongs to the project",
 	TasksRead:              "list, search, count and read tasks",
-	TasksWrite:             "create, change, delete and restore tasks",
+	TasksWrite:             "create, change and restore tasks",
+	TasksDelete:            "put tasks into the recycle bin",
 	CommentsRead:           "read comments",
-	CommentsWrite:          "write comments; edit and delete their own",
+	CommentsWrite:          "write comments, and edit their own",
+	CommentsDelete:         "delete their own comments",
 	CommentsModerate:       "delete the comments of others",
 	ProjectsCreate:         "create projects, of which they become a lead",
 	MembersRead:            "see names, e-mail addresses and roles of members",

@@ -135,8 +135,9 @@ var organizationPermissions = [roleCount]Permissions{
 
 var projectPermissions = [projectRoleCount]Permissions{
 	Viewer:      PermissionSet(ProjectsRead, TasksRead, CommentsRead),
-	Contributor: PermissionSet(ProjectsRead, TasksRead, CommentsRead, TasksWrite, CommentsWrite),
-	Lead:        PermissionSet(ProjectsRead, TasksRead, CommentsRead, TasksWrite, CommentsWrite, ProjectsWrite, ProjectsShare, CommentsModerate),
+	Contributor: PermissionSet(ProjectsRead, TasksRead, CommentsRead, TasksWrite, TasksDelete, CommentsWrite, CommentsDelete),
+	Lead: PermissionSet(ProjectsRead, TasksRead, CommentsRead, TasksWrite, TasksDelete, CommentsWrite, CommentsDelete,
+		ProjectsWrite, ProjectsDelete, ProjectsShare, CommentsModerate),
 }
 
 // OrganizationPermissions returns what role r may do to the organization itself.

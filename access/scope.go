@@ -54,7 +54,7 @@ var catalogue = [scopeCount]CatalogueEntry{
 	ScopeProjectsWrite: {
 		Name: "projects:write", Title: "Manage projects", Risk: RiskHigh,
 		Description: "Create projects; change, delete and restore those that you lead.",
-		Covers:      PermissionSet(ProjectsRead, ProjectsWrite, ProjectsCreate),
+		Covers:      PermissionSet(ProjectsRead, ProjectsWrite, ProjectsDelete, ProjectsCreate),
 	},
 	ScopeTasksRead: {
 		Name: "tasks:read", Title: "Read tasks", Risk: RiskLow,
@@ -64,7 +64,7 @@ var catalogue = [scopeCount]CatalogueEntry{
 	ScopeTasksWrite: {
 		Name: "tasks:write", Title: "Change tasks", Risk: RiskMedium,
 		Description: "Create, change, delete and restore tasks.",
-		Covers:      PermissionSet(TasksRead, TasksWrite),
+		Covers:      PermissionSet(TasksRead, TasksWrite, TasksDelete),
 	},
 	ScopeCommentsRead: {
 		Name: "comments:read", Title: "Read comments", Risk: RiskLow,
@@ -74,7 +74,7 @@ var catalogue = [scopeCount]CatalogueEntry{
 	ScopeCommentsWrite: {
 		Name: "comments:write", Title: "Write comments", Risk: RiskMedium,
 		Description: "Comment on tasks; edit and delete your comments, and delete others' in projects that you lead.",
-		Covers:      PermissionSet(CommentsRead, CommentsWrite, CommentsModerate),
+		Covers:      PermissionSet(CommentsRead, CommentsWrite, CommentsDelete, CommentsModerate),
 	},
 	ScopeMembersRead: {
 		Name: "members:read", Title: "Read members", Risk: RiskMedium,

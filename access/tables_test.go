@@ -24,6 +24,9 @@ var projectTable = map[access.Permission]map[access.ProjectRole]bool{
 	access.TasksWrite:       {access.Lead: true, access.Contributor: true, access.Viewer: false},
 	access.CommentsWrite:    {access.Lead: true, access.Contributor: true, access.Viewer: false},
 	access.ProjectsWrite:    {access.Lead: true, access.Contributor: false, access.Viewer: false},
+	access.TasksDelete:      {access.Lead: true, access.Contributor: true, access.Viewer: false},
+	access.CommentsDelete:   {access.Lead: true, access.Contributor: true, access.Viewer: false},
+	access.ProjectsDelete:   {access.Lead: true, access.Contributor: false, access.Viewer: false},
 	access.ProjectsShare:    {access.Lead: true, access.Contributor: false, access.Viewer: false},
 	access.CommentsModerate: {access.Lead: true, access.Contributor: false, access.Viewer: false},
 }
@@ -132,11 +135,11 @@ func count(facts ...bool) (n int) {
 // scopeTable is which permissions each scope lets through.
 var scopeTable = map[access.Scope][]access.Permission{
 	access.ScopeProjectsRead:  {access.ProjectsRead},
-	access.ScopeProjectsWrite: {access.ProjectsRead, access.ProjectsWrite, access.ProjectsCreate},
+	access.ScopeProjectsWrite: {access.ProjectsRead, access.ProjectsWrite, access.ProjectsDelete, access.ProjectsCreate},
 	access.ScopeTasksRead:     {access.TasksRead},
-	access.ScopeTasksWrite:    {access.TasksRead, access.TasksWrite},
+	access.ScopeTasksWrite:    {access.TasksRead, access.TasksWrite, access.TasksDelete},
 	access.ScopeCommentsRead:  {access.CommentsRead},
-	access.ScopeCommentsWrite: {access.CommentsRead, access.CommentsWrite, access.CommentsModerate},
+	access.ScopeCommentsWrite: {access.CommentsRead, access.CommentsWrite, access.CommentsDelete, access.CommentsModerate},
 	access.ScopeMembersRead:   {access.MembersRead},
 	access.ScopeAuditRead:     {access.AuditRead},
 }

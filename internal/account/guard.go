@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"carnet/internal/account/rows"
+	"carnet/internal/allowance"
 	"carnet/internal/audit"
 	"carnet/internal/db"
 	"carnet/internal/problem"
@@ -170,40 +171,31 @@ func (s *Service) succeeded(ctx context.Context, account, source string) error {
 // allow lets through as many tries from the request's address as it may make: anything that costs a password hash or a
 // mail. It refuses the rest with rate_limited. The count is the store's, so that it holds over all nodes; a refused try
 // only reads. Work that no request asked for is not limited.
-//
-// It is the generic cell rate algorithm: a bucket remembers when it will be full again. Each try puts that off by the
-// time that one try takes to grow back, and there is no room when it lies a whole minute ahead.
 func (s *Service) allow(ctx context.Context) error {
 	address := request.From(ctx).Address
 	if !address.IsValid() {
 		return nil
 	}
-	bucket := "tries:" + address.String()
+	tries := allowance.Allowance{Source: "tries:" + address.String(), Most: s.SignInsPerMinute, Period: time.Minute}
 	if address.Is6() {
-		bucket = "tries:" + network(address) // one customer has them all
+		tries.Source = "tries:" + network(address) // one customer has them all
 	}
 	now := s.Now()
-	each := time.Minute / time.Duration(s.SignInsPerMinute)
-	latest := db.Micros(now.Add(time.Minute - each))
-	free, err := rows.New(s.DB.Read()).FreeAgain(ctx, bucket)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("look at former tries: %w", err)
+	room, err := tries.Left(ctx, s.DB.Read(), now, 1)
+	if err != nil {
+		return err
 	}
-	taken := int64(0)
-	if free <= latest {
+	if room {
 		err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-			taken, err = rows.New(tx).TakeTry(ctx, rows.TakeTryParams{
-				Bucket: bucket, Now: db.Micros(now), Each: each.Microseconds(), Latest: latest,
-			})
+			room, err = tries.Take(ctx, tx, now, 1)
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("count a try: %w", err)
 		}
 	}
-	if taken > 0 {
+	if room {
 		return nil
 	}
-	wait := int(each/time.Second) + 1
-	return &problem.Error{Code: problem.RateLimited, RetryAfter: wait, Limit: s.SignInsPerMinute, Detail: "Too many tries from your address. Wait a moment, then try again."}
+	return &problem.Error{Code: problem.RateLimited, RetryAfter: tries.Wait(), Limit: s.SignInsPerMinute, Detail: "Too many tries from your address. Wait a moment, then try again."}
 }

@@ -78,13 +78,3 @@ ON CONFLICT (user_id, digest) DO UPDATE SET last_used_at = excluded.last_used_at
 
 -- name: KnownDevice :one
 SELECT count(*) FROM known_devices WHERE user_id = $1 AND digest = $2;
-
--- name: FreeAgain :one
-SELECT free_again FROM rate_limits WHERE bucket = $1;
-
--- name: TakeTry :execrows
--- Takes one try out of a bucket, and changes nothing when there is none.
-INSERT INTO rate_limits (bucket, free_again) VALUES (sqlc.arg(bucket), CAST(sqlc.arg(now) AS bigint) + CAST(sqlc.arg(each) AS bigint))
-ON CONFLICT (bucket) DO UPDATE
-SET free_again = CASE WHEN rate_limits.free_again > CAST(sqlc.arg(now) AS bigint) THEN rate_limits.free_again ELSE CAST(sqlc.arg(now) AS bigint) END + CAST(sqlc.arg(each) AS bigint)
-WHERE rate_limits.free_again <= CAST(sqlc.arg(latest) AS bigint);

@@ -9,6 +9,7 @@ import (
 
 	"carnet/access"
 	"carnet/internal/account/rows"
+	"carnet/internal/allowance"
 	"carnet/internal/db"
 	"carnet/internal/lastuse"
 	"carnet/internal/problem"
@@ -153,6 +154,6 @@ func (s *Service) Clean(ctx context.Context, now time.Time) error {
 			(SELECT account, source FROM signin_failures WHERE last_failed_at < $1 LIMIT $2)`, ago(failuresExpire)),
 		s.DB.DeleteInBatches(ctx, `DELETE FROM known_devices WHERE (user_id, digest) IN
 			(SELECT user_id, digest FROM known_devices WHERE last_used_at < $1 LIMIT $2)`, ago(deviceRetention)),
-		s.DB.DeleteInBatches(ctx, `DELETE FROM rate_limits WHERE bucket IN (SELECT bucket FROM rate_limits WHERE free_again < $1 LIMIT $2)`, ago(0)),
+		allowance.Clean(ctx, s.DB, now),
 	)
 }

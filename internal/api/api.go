@@ -56,7 +56,7 @@ type API struct {
 // New returns the door, with its document ready.
 func New(c Config) *API {
 	a := &API{Config: c, registry: newRegistry(), selves: newSelves()}
-	a.operations = slices.Concat(a.workOperations(), a.commentOperations(), a.tokenOperations(), a.accountOperations(), a.organizationOperations())
+	a.operations = slices.Concat(a.workOperations(), a.commentOperations(), a.tokenOperations(), a.accountOperations(), a.organizationOperations(), a.agentOperations())
 	a.document = a.describe()
 	return a
 }

@@ -24,6 +24,8 @@ func newRegistry() huma.Registry {
 	r.RegisterTypeAlias(reflect.TypeFor[optional.Value[string]](), reflect.TypeFor[string]())
 	r.RegisterTypeAlias(reflect.TypeFor[optional.Value[[]string]](), reflect.TypeFor[[]string]())
 	r.RegisterTypeAlias(reflect.TypeFor[optional.Value[time.Time]](), reflect.TypeFor[time.Time]())
+	r.RegisterTypeAlias(reflect.TypeFor[optional.Value[int]](), reflect.TypeFor[int]())
+	r.RegisterTypeAlias(reflect.TypeFor[optional.Value[bool]](), reflect.TypeFor[bool]())
 	return r
 }
 

@@ -18,6 +18,7 @@ type tokenDraft struct {
 	ExpiresAt     *time.Time `json:"expires_at,omitempty" nullable:"true" doc:"When it ends, exactly; at most 10 years ahead."`
 	ExpiresInDays *int       `json:"expires_in_days,omitempty" nullable:"true" doc:"The same, counted from now."`
 	Purpose       string     `json:"purpose,omitempty" enum:"personal,agent" doc:"personal when absent."`
+	Client        string     `json:"client,omitempty" doc:"Of an agent: the name of the program that it is for, at most 100 characters."`
 }
 
 func (c *call) draft() tokens.Draft {
@@ -25,7 +26,7 @@ func (c *call) draft() tokens.Draft {
 	invalid := c.body(&in)
 	return tokens.Draft{
 		Name: in.Name, Organization: in.Organization, Scopes: in.Scopes, Projects: in.Projects,
-		ExpiresAt: in.ExpiresAt, ExpiresInDays: in.ExpiresInDays, Purpose: in.Purpose, Invalid: invalid,
+		ExpiresAt: in.ExpiresAt, ExpiresInDays: in.ExpiresInDays, Purpose: in.Purpose, Client: tokens.Client{Name: in.Client}, Invalid: invalid,
 	}
 }
 

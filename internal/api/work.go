@@ -121,7 +121,7 @@ func (a *API) workOperations() []*operation {
 		},
 		{
 			method: http.MethodDelete, path: "/projects/{id}", id: "deleteProject", tag: "Work", summary: "Put a project into the recycle bin, for 30 days",
-			audience: worker, permission: access.ProjectsWrite, status: http.StatusNoContent, idempotent: true, conditional: true,
+			audience: worker, permission: access.ProjectsDelete, status: http.StatusNoContent, idempotent: true, conditional: true,
 			serve: func(c *call) error {
 				return replyDone(c, a.Work.DeleteProject(c.ctx, c.caller, c.id("id"), work.Precondition{IfMatch: c.ifMatch()}))
 			},
@@ -221,7 +221,7 @@ func (a *API) workOperations() []*operation {
 		},
 		{
 			method: http.MethodDelete, path: "/tasks/{id}", id: "deleteTask", tag: "Work", summary: "Put a task into the recycle bin, for 30 days",
-			audience: worker, permission: access.TasksWrite, status: http.StatusNoContent, idempotent: true, conditional: true,
+			audience: worker, permission: access.TasksDelete, status: http.StatusNoContent, idempotent: true, conditional: true,
 			serve: func(c *call) error {
 				return replyDone(c, a.Work.DeleteTask(c.ctx, c.caller, c.id("id"), work.Precondition{IfMatch: c.ifMatch()}))
 			},

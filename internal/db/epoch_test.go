@@ -23,7 +23,7 @@ var watched = map[string]struct {
 }{
 	"users":           {"name email email_verified_at suspended_at", db.Change{Kind: db.UserChanged, Key: "usr_1"}, false, true},
 	"sessions":        {"user_id lookup_id digest authenticated_at expires_at ended_at", db.Change{Kind: db.SessionChanged, Key: "ses_1"}, false, true},
-	"organizations":   {"slug name plan", db.Change{Kind: db.OrganizationChanged, Key: "org_1"}, false, true},
+	"organizations":   {"slug name plan agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", db.Change{Kind: db.OrganizationChanged, Key: "org_1"}, false, true},
 	"memberships":     {"organization_id user_id role", db.Change{Kind: db.UserChanged, Key: "usr_1"}, true, true},
 	"projects":        {"organization_id key name visibility deleted_at", db.Change{Kind: db.OrganizationChanged, Key: "org_1"}, true, true},
 	"project_members": {"organization_id project_id user_id role", db.Change{Kind: db.UserChanged, Key: "usr_1"}, true, true},

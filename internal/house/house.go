@@ -94,9 +94,11 @@ func wire(ctx context.Context, p Plan, store *db.DB) (*House, error) {
 	h.Org = org.New(org.Config{DB: store, Audit: record, Accounts: h.Account, Cursors: cursors, Now: time.Now, Log: p.Log, PublicURL: publicURL})
 	h.Work = work.New(work.Config{DB: store, Audit: record, Idempotency: h.keys, Cursors: cursors, Now: time.Now})
 	h.Tokens = tokens.New(tokens.Config{
-		DB: store, Audit: record, Account: h.Account, Work: h.Work, Idempotency: h.keys, Cursors: cursors, Now: time.Now, Log: p.Log,
+		DB: store, Audit: record, Account: h.Account, Org: h.Org, Work: h.Work, Idempotency: h.keys, Cursors: cursors, Now: time.Now, Log: p.Log,
+		Mail: sender, PublicURL: publicURL,
 		Uses: tokenUses, LateUses: lateUses, CreationsPerHour: p.Limits.TokensPerHour,
 	})
+	h.Org.Agents = h.Tokens
 	h.Verify = verify.New(verify.Config{DB: store, Now: time.Now, TokenUses: tokenUses, SessionUses: sessionUses, LateUses: lateUses, CacheSize: p.CacheSize})
 	return h, nil
 }
@@ -113,6 +115,7 @@ func (h *House) Tend(ctx context.Context) {
 	defer flush.Stop()
 	defer clean.Stop()
 	h.clean(ctx)
+	h.announce(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,6 +124,7 @@ func (h *House) Tend(ctx context.Context) {
 			h.flush(ctx, false)
 		case <-clean.C:
 			h.clean(ctx)
+			h.announce(ctx)
 		}
 	}
 }
@@ -128,6 +132,12 @@ func (h *House) Tend(ctx context.Context) {
 func (h *House) flush(ctx context.Context, everything bool) {
 	if err := errors.Join(h.Tokens.FlushUses(ctx, everything), h.Account.FlushUses(ctx, everything)); err != nil {
 		h.log.Warn("last uses could not be written; they are kept and tried again", "error", err)
+	}
+}
+
+func (h *House) announce(ctx context.Context) {
+	if err := h.Tokens.AnnounceEnds(ctx); err != nil && ctx.Err() == nil {
+		h.log.Warn("owners of agents that end soon could not all be told; it is tried again later", "error", err)
 	}
 }
 

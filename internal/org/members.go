@@ -32,7 +32,7 @@ var memberSorts = page.Sorts{
 // Members lists the members of the organization that slug names. Its members may ask, guests for the people of their
 // projects only; to others the organization is absent. No token may.
 func (s *Service) Members(ctx context.Context, caller access.Caller, slug string, request page.Request) (page.Page[Member], error) {
-	caller, err := in(caller, slug, access.OrganizationRead)
+	caller, err := In(caller, slug, access.OrganizationRead)
 	if err != nil {
 		return page.Page[Member]{}, err
 	}

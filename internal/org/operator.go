@@ -61,7 +61,7 @@ func (o Operators) AddMember(ctx context.Context, slug, email, role string) erro
 	if err != nil {
 		return err
 	}
-	return o.s.operate(ctx, slug, func(ctx context.Context, tx *sql.Tx, found rows.Organization) error {
+	return o.s.operate(ctx, slug, func(ctx context.Context, tx *sql.Tx, found rows.OrganizationBySlugRow) error {
 		user, err := userByEmail(ctx, tx, email)
 		if err != nil {
 			return err
@@ -95,7 +95,7 @@ func (o Operators) SetPlan(ctx context.Context, slug, plan string) error {
 	if err != nil {
 		return err
 	}
-	return o.s.operate(ctx, slug, func(ctx context.Context, tx *sql.Tx, found rows.Organization) error {
+	return o.s.operate(ctx, slug, func(ctx context.Context, tx *sql.Tx, found rows.OrganizationBySlugRow) error {
 		if found.Plan == parsed.String() {
 			return nil
 		}
@@ -154,7 +154,7 @@ func (s *Service) LastOwnerOf(ctx context.Context, tx *sql.Tx, userID string) ([
 	return slugs, nil
 }
 
-func (s *Service) operate(ctx context.Context, slug string, fn func(context.Context, *sql.Tx, rows.Organization) error) error {
+func (s *Service) operate(ctx context.Context, slug string, fn func(context.Context, *sql.Tx, rows.OrganizationBySlugRow) error) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := s.hold(ctx, tx, slug); err != nil {
 			return err
@@ -171,7 +171,7 @@ func (s *Service) operate(ctx context.Context, slug string, fn func(context.Cont
 }
 
 func (s *Service) operateOnMember(ctx context.Context, slug, email string, fn func(ctx context.Context, tx *sql.Tx, organizationID string, member Member) error) error {
-	return s.operate(ctx, slug, func(ctx context.Context, tx *sql.Tx, o rows.Organization) error {
+	return s.operate(ctx, slug, func(ctx context.Context, tx *sql.Tx, o rows.OrganizationBySlugRow) error {
 		user, err := userByEmail(ctx, tx, email)
 		if err != nil {
 			return err

@@ -41,6 +41,7 @@ type Config struct {
 	DB       *db.DB
 	Audit    *audit.Service
 	Accounts Accounts
+	Agents   Agents // set once the tokens room, which comes later, is there
 	Cursors  *page.Cursors
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -91,7 +92,7 @@ func (s *Service) Organizations(ctx context.Context, caller access.Caller, reque
 
 // Organization returns one organization. Its members may ask; to others it is absent.
 func (s *Service) Organization(ctx context.Context, caller access.Caller, slug string) (Organization, error) {
-	caller, err := in(caller, slug, access.OrganizationRead)
+	caller, err := In(caller, slug, access.OrganizationRead)
 	if err != nil {
 		return Organization{}, err
 	}
@@ -142,8 +143,13 @@ func (s *Service) Update(ctx context.Context, caller access.Caller, slug string,
 	return updated, err
 }
 
-// in decides on the organization that slug names, as verification saw the caller: what reads are decided on.
-func in(caller access.Caller, slug string, p access.Permission) (access.Caller, error) {
+// Inside is what other rooms' reads of an organization are decided on, see [In].
+func (*Service) Inside(caller access.Caller, slug string, p access.Permission) (access.Caller, error) {
+	return In(caller, slug, p)
+}
+
+// In decides on the organization that slug names, as verification saw the caller: what reads are decided on.
+func In(caller access.Caller, slug string, p access.Permission) (access.Caller, error) {
 	if err := problem.RequireMay(&caller, p); err != nil {
 		return access.Caller{}, err
 	}
@@ -164,25 +170,31 @@ func (s *Service) change(ctx context.Context, caller access.Caller, slug string,
 		if err := s.hold(ctx, tx, slug); err != nil {
 			return err
 		}
-		if err := live(ctx, tx, caller); err != nil {
-			return err
-		}
-		row, err := rows.New(tx).Standing(ctx, rows.StandingParams{Slug: slug, UserID: caller.UserID})
-		if errors.Is(err, sql.ErrNoRows) {
-			return problem.Absent()
-		}
+		acting, err := s.Acting(ctx, tx, caller, slug, p)
 		if err != nil {
-			return fmt.Errorf("read the caller's place in the organization: %w", err)
-		}
-		acting := caller
-		acting.Organization, acting.OrganizationSlug = row.OrganizationID, row.Slug
-		acting.Plan, _ = access.ParsePlan(row.Plan)
-		acting.Role, _ = access.ParseRole(row.Role)
-		if err := problem.Require(&acting, p, access.Resource{Organization: acting.Organization}); err != nil {
 			return err
 		}
 		return fn(ctx, tx, acting)
 	})
+}
+
+// Acting returns the caller as they may act in the organization that slug names, when they hold p there, as it stands in
+// the transaction.
+func (s *Service) Acting(ctx context.Context, tx *sql.Tx, caller access.Caller, slug string, p access.Permission) (access.Caller, error) {
+	if err := live(ctx, tx, caller); err != nil {
+		return access.Caller{}, err
+	}
+	row, err := rows.New(tx).Standing(ctx, rows.StandingParams{Slug: slug, UserID: caller.UserID})
+	if errors.Is(err, sql.ErrNoRows) {
+		return access.Caller{}, problem.Absent()
+	}
+	if err != nil {
+		return access.Caller{}, fmt.Errorf("read the caller's place in the organization: %w", err)
+	}
+	caller.Organization, caller.OrganizationSlug = row.OrganizationID, row.Slug
+	caller.Plan, _ = access.ParsePlan(row.Plan)
+	caller.Role, _ = access.ParseRole(row.Role)
+	return caller, problem.Require(&caller, p, access.Resource{Organization: caller.Organization})
 }
 
 // hold keeps others from changing the same organizations until the transaction ends: what it finds, such as another

@@ -79,3 +79,10 @@ WHERE u.email_key = $1 AND u.email_verified_at IS NOT NULL AND EXISTS (
 
 -- name: UserByEmail :one
 SELECT id, suspended_at FROM users WHERE email_key = $1;
+
+-- name: AgentPolicy :one
+SELECT agents_off, agent_scopes, agent_destructive, agent_max_days, agent_write_rate FROM organizations WHERE id = $1;
+
+-- name: SetAgentPolicy :exec
+UPDATE organizations SET agents_off = $1, agent_scopes = $2, agent_destructive = $3, agent_max_days = $4, agent_write_rate = $5
+WHERE id = $6;

@@ -108,12 +108,15 @@ func (s *Service) change(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 
 // changed works out the token's new grant, and whether it goes beyond the old one in any way.
 func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller, before Token, change Change) (after grant, widens bool, err error) {
-	after = grant{name: before.Name, scopes: before.scopes, projects: before.projectSet(), expiresAt: before.ExpiresAt, purpose: before.purpose}
+	after = grant{now: s.Now(), name: before.Name, scopes: before.scopes, projects: before.projectSet(), expiresAt: before.ExpiresAt, purpose: before.purpose}
 	if before.Role != nil {
 		if after.standing, err = s.standing(ctx, tx, caller, before.Organization); err != nil {
 			return after, false, err
 		}
 		after.role, _ = access.ParseRole(after.standing.Role)
+		if err := s.bind(ctx, tx, &after, lenient); err != nil {
+			return after, false, err
+		}
 	}
 	var wrong []problem.Field
 	complain := func(f *problem.Field) {
@@ -131,11 +134,11 @@ func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller,
 		if len(change.Scopes.V) == 0 {
 			how = strict
 		}
-		after.scopes, field = parseScopes(change.Scopes.V, after.role, how)
+		after.scopes, field = after.parseScopes(change.Scopes.V, how)
 		complain(field)
 		if field == nil && !after.scopes.Within(before.scopes) {
 			widens = true
-			_, field = parseScopes(change.Scopes.V, after.role, strict)
+			_, field = after.parseScopes(change.Scopes.V, strict)
 			if before.purpose == access.Agent {
 				complain(field)
 			}
@@ -151,10 +154,13 @@ func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller,
 	}
 	if change.ExpiresAt.Set {
 		if after.expiresAt = nil; !change.ExpiresAt.Null {
-			after.expiresAt, field = bounded(s.Now(), "body.expires_at", change.ExpiresAt.V)
+			after.expiresAt, field = bounded(after.now, "body.expires_at", change.ExpiresAt.V)
 			complain(field)
 		}
-		widens = widens || later(after.expiresAt, before.ExpiresAt)
+		if later(after.expiresAt, before.ExpiresAt) {
+			widens = true
+			complain(after.tooLong("body.expires_at", after.expiresAt, before.CreatedAt))
+		}
 	}
 	if len(wrong) > 0 {
 		return after, false, problem.InvalidFields(wrong...)

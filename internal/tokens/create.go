@@ -13,6 +13,7 @@ import (
 	"carnet/internal/db"
 	"carnet/internal/id"
 	"carnet/internal/idempotency"
+	"carnet/internal/org"
 	"carnet/internal/problem"
 	"carnet/internal/request"
 	"carnet/internal/text"
@@ -29,6 +30,7 @@ type Draft struct {
 	ExpiresAt     *time.Time
 	ExpiresInDays *int
 	Purpose       string // empty: personal
+	Client        Client // that an agent's token is for
 	Invalid       error  // what the door could not read
 }
 
@@ -46,6 +48,10 @@ type grant struct {
 	standing  rows.StandingRow
 	role      access.Role
 	purpose   access.Purpose
+	policy    access.AgentPolicy // of agents
+	mostDays  *int               // that an agent may live
+	client    Client
+	clientID  string
 	scopes    access.Scopes
 	projects  access.ProjectSet
 	expiresAt *time.Time
@@ -158,9 +164,17 @@ func (s *Service) check(ctx context.Context, q db.Queryer, caller access.Caller,
 	if g.purpose, known = access.ParsePurpose(draft.Purpose); !known && draft.Purpose != "" {
 		complain(&problem.Field{Location: "body.purpose", Message: "must be personal or agent"})
 	}
-	g.scopes, field = parseScopes(draft.Scopes, g.role, how)
+	if err := s.bind(ctx, q, &g, how); err != nil {
+		return grant{}, err
+	}
+	g.client, field = draft.Client.checked()
 	complain(field)
-	g.expiresAt, field = expiry(g.now, draft.ExpiresAt, draft.ExpiresInDays, g.purpose)
+	if g.client.Name != "" && g.purpose != access.Agent {
+		complain(&problem.Field{Location: "body.client", Message: "is for agents only"})
+	}
+	g.scopes, field = g.parseScopes(draft.Scopes, how)
+	complain(field)
+	g.expiresAt, field = g.expiry(draft.ExpiresAt, draft.ExpiresInDays)
 	complain(field)
 	g.projects, field, err = s.projects(ctx, q, caller, g, draft.Projects)
 	if err != nil {
@@ -173,49 +187,99 @@ func (s *Service) check(ctx context.Context, q db.Queryer, caller access.Caller,
 	return g, nil
 }
 
+// bind reads what the organization lets agents do, where the grant is for one.
+func (s *Service) bind(ctx context.Context, q db.Queryer, g *grant, how strictness) error {
+	if g.purpose != access.Agent {
+		return nil
+	}
+	policy, err := org.PolicyIn(ctx, q, g.standing.OrganizationID)
+	if err != nil {
+		return fmt.Errorf("look at the agent policy: %w", err)
+	}
+	if !policy.Enabled && how == strict {
+		return problem.New(problem.PolicyDenied, "Agents are turned off in this organization. One of its admins can turn them on, under Agents in the organization's pages.")
+	}
+	g.policy, g.mostDays = policy.Rules(), policy.MaxLifetimeDays
+	return nil
+}
+
+// covers reports whether the grant's user can make anything of a scope, and its organization lets them.
+func (g *grant) covers(scope access.Scope) bool {
+	return scope.CoveredBy(g.role) && (g.purpose != access.Agent || access.ScopeSet(scope).Within(g.policy.Scopes))
+}
+
 // parseScopes reads scope names. The message names scopes of the catalogue only: what was sent is never echoed.
-func parseScopes(names []string, role access.Role, how strictness) (access.Scopes, *problem.Field) {
+func (g *grant) parseScopes(names []string, how strictness) (access.Scopes, *problem.Field) {
 	if len(names) == 0 && how == strict {
 		return 0, &problem.Field{Location: "body.scopes", Message: "must name at least one scope"}
 	}
 	var set access.Scopes
-	var lacking []string
+	var lacking, kept []string
 	for i, name := range names {
 		scope, ok := access.ParseScope(name)
 		if !ok {
 			return 0, &problem.Field{Location: fmt.Sprintf("body.scopes[%d]", i), Message: "is no scope; GET /api/v1/scopes lists them"}
 		}
-		if !scope.CoveredBy(role) {
+		switch {
+		case !scope.CoveredBy(g.role):
 			lacking = append(lacking, scope.String())
+		case !g.covers(scope):
+			kept = append(kept, scope.String())
 		}
 		set |= access.ScopeSet(scope)
 	}
 	if len(lacking) > 0 && how == strict {
-		return 0, &problem.Field{Location: "body.scopes", Message: "your role as " + role.String() + " does not cover " + strings.Join(lacking, ", ")}
+		return 0, &problem.Field{Location: "body.scopes", Message: "your role as " + g.role.String() + " does not cover " + strings.Join(lacking, ", ")}
+	}
+	if len(kept) > 0 && how == strict {
+		return 0, &problem.Field{Location: "body.scopes", Message: "your organization's agent policy does not allow " + strings.Join(kept, ", ")}
 	}
 	return set, nil
 }
 
 // expiry works out when the token ends, exactly, from what was asked. Nothing asked: never for personal tokens, 90 days
-// for agents.
-func expiry(now time.Time, at *time.Time, days *int, purpose access.Purpose) (*time.Time, *problem.Field) {
+// for agents, or less where their organization says so.
+func (g *grant) expiry(at *time.Time, days *int) (*time.Time, *problem.Field) {
+	location, end := "body.expires_at", time.Time{}
 	switch {
 	case at != nil && days != nil:
 		return nil, &problem.Field{Location: "body.expires_in_days", Message: "give either this or expires_at, not both"}
+	case days != nil && (*days < 1 || *days > ExpiryLimitYears*366):
+		return nil, tooFar("body.expires_in_days")
 	case days != nil:
-		if *days < 1 || *days > ExpiryLimitYears*366 {
-			return nil, tooFar("body.expires_in_days")
-		}
-		end := now.Add(time.Duration(*days) * 24 * time.Hour)
-		return bounded(now, "body.expires_in_days", end)
+		location, end = "body.expires_in_days", g.now.Add(time.Duration(*days)*24*time.Hour)
 	case at != nil:
-		return bounded(now, "body.expires_at", *at)
-	case purpose == access.Agent:
-		end := now.Add(AgentExpiry)
-		return bounded(now, "body.expires_at", end)
+		end = *at
+	case g.purpose == access.Agent:
+		end = g.now.Add(AgentExpiry)
+		if most := g.latest(g.now); most != nil && end.After(*most) {
+			end = *most
+		}
 	default:
 		return nil, nil
 	}
+	exact, field := bounded(g.now, location, end)
+	if field == nil {
+		field = g.tooLong(location, exact, g.now)
+	}
+	return exact, field
+}
+
+// latest is when an agent that was created then must end; nil when its organization does not say.
+func (g *grant) latest(created time.Time) *time.Time {
+	if g.mostDays == nil {
+		return nil
+	}
+	end := created.Add(time.Duration(*g.mostDays) * 24 * time.Hour).UTC().Truncate(time.Microsecond)
+	return &end
+}
+
+// tooLong says what is wrong with an end that is later than the organization allows its agents.
+func (g *grant) tooLong(location string, end *time.Time, created time.Time) *problem.Field {
+	if most := g.latest(created); most != nil && later(end, most) {
+		return &problem.Field{Location: location, Message: fmt.Sprintf("your organization's agent policy allows at most %d days from creation", *g.mostDays)}
+	}
+	return nil
 }
 
 func bounded(now time.Time, location string, end time.Time) (*time.Time, *problem.Field) {
@@ -293,6 +357,7 @@ func (s *Service) insert(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 		Name: g.name, NameKey: text.Fold(g.name), Scopes: g.scopes.Bits(), Restricted: flag(g.projects.Restricted()),
 		KindPrefix: kind.Prefix(), LookupID: value.Lookup().String(), CreatedAt: now,
 		CreatedFrom: request.From(ctx).AddressText(), CreatedVia: caller.CredentialID, ExpiresAt: db.NullMicros(g.expiresAt),
+		ClientName: g.client.Name, ClientHost: g.client.Host, ClientID: g.clientID,
 	})
 	if err != nil {
 		return token.Value{}, Token{}, fmt.Errorf("store the token: %w", err)
@@ -308,7 +373,10 @@ func (s *Service) insert(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 	}
 	err = s.Audit.Record(ctx, tx, caller, audit.Event{
 		Organization: organization, Action: "token.created", Resource: tokenID,
-		Detail: map[string]any{"prefix": value.Prefix(), "purpose": g.purpose.String(), "scopes": g.scopes.Names(), "projects": g.projects.IDs(), "expires_at": g.expiresAt},
+		Detail: map[string]any{
+			"prefix": value.Prefix(), "purpose": g.purpose.String(), "scopes": g.scopes.Names(), "projects": g.projects.IDs(), "expires_at": g.expiresAt,
+			"client": g.client.Name, "client_host": g.client.Host,
+		},
 	})
 	if err != nil {
 		return token.Value{}, Token{}, err

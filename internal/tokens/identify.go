@@ -109,6 +109,10 @@ func (s *Service) Activity(ctx context.Context, caller access.Caller, tokenID st
 	if err != nil {
 		return Activity{}, err
 	}
+	return s.activity(ctx, t)
+}
+
+func (s *Service) activity(ctx context.Context, t Token) (Activity, error) {
 	q := rows.New(s.DB.Read())
 	a := Activity{Token: t, CallsByDay: []Day{}, Values: []Value{}, LateUses: []LateUse{}}
 	since := s.Now().UTC().AddDate(0, 0, -activityDays).Format(time.DateOnly)

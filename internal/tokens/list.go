@@ -33,14 +33,22 @@ func (s *Service) own(ctx context.Context, q db.Queryer, caller access.Caller, i
 		return Token{}, fmt.Errorf("read token: %w", err)
 	}
 	list := []Token{t}
-	if err := s.addProjects(ctx, q, caller.UserID, list); err != nil {
+	if err := s.addOwnProjects(ctx, q, caller.UserID, list); err != nil {
 		return Token{}, err
 	}
 	return list[0], nil
 }
 
-// addProjects fills in the projects of restricted tokens, all with one query.
-func (s *Service) addProjects(ctx context.Context, q db.Queryer, userID string, list []Token) error {
+// addOwnProjects fills in the projects of a user's tokens.
+func (s *Service) addOwnProjects(ctx context.Context, q db.Queryer, userID string, list []Token) error {
+	return addProjects(list, func(first, last string) ([]rows.ProjectsOfTokensRow, error) {
+		return rows.New(q).ProjectsOfTokens(ctx, rows.ProjectsOfTokensParams{UserID: userID, First: first, Last: last})
+	})
+}
+
+// addProjects fills in the projects of restricted tokens, all with one query, which returns those of the tokens from the
+// first id to the last.
+func addProjects(list []Token, query func(first, last string) ([]rows.ProjectsOfTokensRow, error)) error {
 	first, last := "", ""
 	places := map[string]int{}
 	for i := range list {
@@ -57,7 +65,7 @@ func (s *Service) addProjects(ctx context.Context, q db.Queryer, userID string, 
 	if first == "" {
 		return nil
 	}
-	found, err := rows.New(q).ProjectsOfTokens(ctx, rows.ProjectsOfTokensParams{UserID: userID, First: first, Last: last})
+	found, err := query(first, last)
 	if err != nil {
 		return fmt.Errorf("read the projects of tokens: %w", err)
 	}
@@ -121,7 +129,7 @@ func (s *Service) withProjects(ctx context.Context, caller access.Caller, p page
 	if err != nil {
 		return page.Page[Token]{}, err
 	}
-	if err := s.addProjects(ctx, s.DB.Read(), caller.UserID, p.Items); err != nil {
+	if err := s.addOwnProjects(ctx, s.DB.Read(), caller.UserID, p.Items); err != nil {
 		return page.Page[Token]{}, err
 	}
 	return p, nil
@@ -132,7 +140,7 @@ func (s *Service) stateCondition(states []string, args *db.Args) (string, error)
 	now := args.Add(db.Micros(s.Now()))
 	state := "CASE WHEN t.revoked_at IS NOT NULL THEN 'revoked'" +
 		" WHEN t.expires_at IS NOT NULL AND t.expires_at <= " + now + " THEN 'expired'" +
-		" WHEN m.role IS NULL OR u.suspended_at IS NOT NULL OR t.resting_since IS NOT NULL THEN 'inert'" +
+		" WHEN m.role IS NULL OR u.suspended_at IS NOT NULL OR t.resting_since IS NOT NULL OR o.agents_off <> 0 AND t.purpose = 'agent' THEN 'inert'" +
 		" WHEN t.paused_at IS NOT NULL THEN 'paused' ELSE 'live' END"
 	for _, name := range states {
 		switch State(name) {

@@ -157,12 +157,15 @@ func (s *Service) Preview(ctx context.Context, caller access.Caller, draft Draft
 		Organization: g.standing.OrganizationID, OrganizationSlug: g.standing.Slug, Plan: plan, Role: g.role,
 		Purpose: g.purpose, Scopes: g.scopes, Projects: g.projects,
 	}
+	if g.purpose == access.Agent {
+		would.Withheld = g.policy.Withholds()
+	}
 	p := Preview{NotCovered: []string{}, ExpiresAt: g.expiresAt}
 	if p.Permissions, err = s.permissions(ctx, would); err != nil {
 		return Preview{}, err
 	}
 	for _, scope := range g.scopes.List() {
-		if !scope.CoveredBy(g.role) {
+		if !g.covers(scope) {
 			p.NotCovered = append(p.NotCovered, scope.String())
 		}
 	}

@@ -18,8 +18,8 @@ WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND u.suspended_at IS 
 
 -- name: InsertToken :exec
 INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id,
-                    created_at, created_from, created_via, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+                    created_at, created_from, created_via, expires_at, client_name, client_host, client_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
 
 -- name: InsertTokenProject :exec
 INSERT INTO token_projects (organization_id, token_id, project_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
@@ -101,3 +101,41 @@ SELECT id FROM organizations WHERE slug = $1;
 
 -- name: TrustToken :execrows
 UPDATE tokens SET resting_since = NULL WHERE organization_id = $1 AND id = $2 AND resting_since IS NOT NULL;
+
+-- name: ProjectsOfAgents :many
+SELECT tp.token_id, tp.project_id FROM token_projects tp
+WHERE tp.organization_id = $1 AND tp.token_id >= sqlc.arg(first) AND tp.token_id <= sqlc.arg(last)
+ORDER BY tp.token_id, tp.project_id;
+
+-- name: AgentClients :many
+SELECT DISTINCT client_name FROM tokens WHERE organization_id = $1 AND purpose = 'agent' AND client_name <> '' ORDER BY client_name;
+
+-- name: AgentsToEnd :many
+-- Agents that have not ended, of a member and of a client where those are not empty.
+SELECT id FROM tokens
+WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > sqlc.arg(expires_at))
+  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (client_name = sqlc.arg(client_name) OR CAST(sqlc.arg(client_name) AS text) = '')
+ORDER BY id LIMIT sqlc.arg('limit');
+
+-- name: SetPaused :execrows
+UPDATE tokens SET paused_at = $1, paused_by = $2 WHERE organization_id = $3 AND id = $4;
+
+-- name: ShortenAgents :exec
+-- Agents that would live longer than that end when they have lived for so long.
+UPDATE tokens SET expires_at = created_at + CAST(sqlc.arg(life) AS bigint)
+WHERE organization_id = sqlc.arg(organization_id) AND purpose = 'agent' AND revoked_at IS NULL
+  AND (expires_at IS NULL OR expires_at > created_at + CAST(sqlc.arg(life) AS bigint));
+
+-- name: EndingAgents :many
+-- Agents that end before a moment and whose owners were not told so near the end.
+SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+FROM tokens t
+JOIN users u ON u.id = t.user_id
+JOIN organizations o ON o.id = t.organization_id
+WHERE t.purpose = 'agent' AND t.expires_at > sqlc.arg(now) AND t.expires_at <= sqlc.arg(latest) AND t.revoked_at IS NULL
+  AND (t.end_announced = 0 OR t.end_announced > CAST(sqlc.arg(days) AS bigint)) AND u.suspended_at IS NULL
+ORDER BY t.expires_at LIMIT sqlc.arg('limit');
+
+-- name: SetEndAnnounced :execrows
+UPDATE tokens SET end_announced = sqlc.arg(days) WHERE organization_id = sqlc.arg(organization_id) AND id = sqlc.arg(id)
+  AND (end_announced = 0 OR end_announced > CAST(sqlc.arg(days) AS bigint));

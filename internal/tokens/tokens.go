@@ -3,7 +3,7 @@
 // A token acts as its user, in one organization, with the role that the user holds there at each moment, narrowed by
 // its scopes and, where its owner chose, by a set of projects. Its value is shown once, at creation or rotation, and
 // exists nowhere afterwards but as a digest. Personal tokens are their owner's alone: no method of this room lets
-// anybody else see or change one.
+// anybody else see or change one. Agents' tokens are overseen: admins of their organization see, pause and revoke them.
 //
 // Everything here but [Service.Me] needs a real sign-in: tokens cannot create, change or even list tokens.
 package tokens
@@ -21,8 +21,11 @@ import (
 	"carnet/internal/db"
 	"carnet/internal/idempotency"
 	"carnet/internal/lastuse"
+	"carnet/internal/mail"
+	"carnet/internal/org"
 	"carnet/internal/page"
 	"carnet/internal/problem"
+	"carnet/internal/text"
 	"carnet/internal/work"
 )
 
@@ -47,6 +50,9 @@ type Config struct {
 	Audit       *audit.Service
 	Account     Freshness
 	Work        *work.Service
+	Org         *org.Service
+	Mail        *mail.Sender
+	PublicURL   string // without a slash at its end; links in mails begin with it
 	Idempotency *idempotency.Store
 	Cursors     *page.Cursors
 	Now         func() time.Time
@@ -84,7 +90,7 @@ const (
 	Live    State = "live"
 	Expired State = "expired"
 	Revoked State = "revoked"
-	Inert   State = "inert"  // its user has no role in the organization now, or is suspended; or the store was restored and nobody trusts it yet
+	Inert   State = "inert"  // its user has no role in the organization now, or is suspended; agents are off there; or the store was restored and nobody trusts it yet
 	Paused  State = "paused" // an agent that was halted without being revoked
 )
 
@@ -107,19 +113,32 @@ type Token struct {
 	State          State      `json:"state"`
 	RevokedAt      *time.Time `json:"revoked_at"`
 	RevokedBy      *string    `json:"revoked_by"`
-	Client         *Client    `json:"client"` // of agents
+	RevokeReason   string     `json:"revoke_reason"` // what whoever revoked it said; mostly nothing
+	PausedBy       *string    `json:"paused_by"`     // of a paused one
+	Client         *Client    `json:"client"`        // of agents
 
 	organizationID   string
 	organizationName string
 	scopes           access.Scopes
 	restricted       bool
+	paused           bool
 	purpose          access.Purpose
 }
 
 // Client is the program that an agent's token was made for.
 type Client struct {
-	Name string `json:"name"`
-	Host string `json:"host"`
+	Name string `json:"name"` // as it calls itself, or its user calls it
+	Host string `json:"host"` // that its sign-in came back to; empty for a token that was pasted
+}
+
+// checked returns the client as it is stored.
+func (c Client) checked() (Client, *problem.Field) {
+	if c.Name == "" {
+		return c, nil
+	}
+	name, field := text.Line("body.client", c.Name, NameLimit)
+	c.Name = name
+	return c, field
 }
 
 // OrganizationName returns the name of the token's organization, for pages.
@@ -128,8 +147,8 @@ func (t Token) OrganizationName() string { return t.organizationName }
 // tokenColumns and tokenTables read a token with everything that its state depends on, as it is now.
 const (
 	tokenColumns = `t.organization_id, t.id, t.purpose, t.name, t.scopes, t.restricted, t.kind_prefix, t.lookup_id, t.created_at,
-		t.created_from, t.expires_at, t.revoked_at, t.revoked_by, t.paused_at, t.resting_since, t.client_name, t.client_host,
-		o.slug, o.name, m.role, u.suspended_at, l.last_used_at, l.address, l.client`
+		t.created_from, t.expires_at, t.revoked_at, t.revoked_by, t.paused_at, t.paused_by, t.resting_since, t.revoke_reason, t.client_name, t.client_host,
+		o.slug, o.name, o.agents_off, m.role, u.suspended_at, l.last_used_at, l.address, l.client`
 	tokenTables = ` FROM tokens t
 		JOIN organizations o ON o.id = t.organization_id
 		JOIN users u ON u.id = t.user_id
@@ -141,19 +160,20 @@ type scanner interface{ Scan(...any) error }
 
 func (s *Service) scan(row scanner) (Token, error) {
 	var t Token
-	var purpose, prefix, lookup, clientName, clientHost, revokedBy string
-	var scopes, restricted, created int64
+	var purpose, prefix, lookup, clientName, clientHost, revokedBy, pausedBy string
+	var scopes, restricted, created, off int64
 	var expires, revoked, paused, resting, suspended, used sql.NullInt64
 	var role, address, client sql.NullString
 	err := row.Scan(&t.organizationID, &t.ID, &purpose, &t.Name, &scopes, &restricted, &prefix, &lookup, &created,
-		&t.CreatedFrom, &expires, &revoked, &revokedBy, &paused, &resting, &clientName, &clientHost,
-		&t.Organization, &t.organizationName, &role, &suspended, &used, &address, &client)
+		&t.CreatedFrom, &expires, &revoked, &revokedBy, &paused, &pausedBy, &resting, &t.RevokeReason, &clientName, &clientHost,
+		&t.Organization, &t.organizationName, &off, &role, &suspended, &used, &address, &client)
 	if err != nil {
 		return Token{}, err
 	}
 	t.purpose, _ = access.ParsePurpose(purpose)
 	t.scopes = access.ScopesFromBits(scopes)
 	t.restricted = restricted != 0
+	t.paused = paused.Valid
 	t.Purpose, t.Scopes, t.Prefix = purpose, t.scopes.Names(), prefix+lookup
 	t.CreatedAt, t.ExpiresAt, t.RevokedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked)
 	if role.Valid {
@@ -162,11 +182,14 @@ func (s *Service) scan(row scanner) (Token, error) {
 	if revokedBy != "" {
 		t.RevokedBy = &revokedBy
 	}
+	if t.paused && pausedBy != "" {
+		t.PausedBy = &pausedBy
+	}
 	if t.purpose == access.Agent {
 		t.Client = &Client{Name: clientName, Host: clientHost}
 	}
 	s.lastUse(&t, used, address.String, client.String)
-	t.State = stateOf(t, paused.Valid, resting.Valid || suspended.Valid, s.Now())
+	t.State = stateOf(t, paused.Valid, resting.Valid || suspended.Valid || off != 0 && t.purpose == access.Agent, s.Now())
 	return t, nil
 }
 

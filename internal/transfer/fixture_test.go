@@ -248,11 +248,20 @@ func onFile(t testing.TB, path string, statements ...string) {
 	must(t, pool.Close())
 }
 
-// older takes the third migration back from a store's file.
+// older takes the third migration back from a store's file, and those after it.
 func older(t testing.TB, path string) {
 	t.Helper()
 	onFile(t, path, `DELETE FROM goose_db_version WHERE version_id > 2`, `DROP INDEX changes_by_time`, `DROP TRIGGER tokens_change`,
 		`ALTER TABLE epoch DROP COLUMN mark`, `ALTER TABLE epoch DROP COLUMN prior`, `ALTER TABLE changes DROP COLUMN mark`,
 		`ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`,
-		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`)
+		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`, `DROP INDEX tokens_by_purpose`, `DROP TRIGGER organizations_change`)
+	for table, columns := range map[string]string{
+		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by end_announced",
+		"tasks": "agent_name", "comments": "agent_name",
+	} {
+		for _, column := range strings.Fields(columns) {
+			onFile(t, path, "ALTER TABLE "+table+" DROP COLUMN "+column)
+		}
+	}
+	onFile(t, path, `CREATE TRIGGER organizations_change AFTER UPDATE OF name ON organizations BEGIN SELECT 1; END`)
 }

@@ -6,9 +6,8 @@
 -- (it has no name, for the sake of poolers), and the orders of six joined tables took it 1.3 ms to compare; this takes 0.3.
 SELECT CAST((SELECT value FROM epoch WHERE epoch.id = 1) AS bigint) AS epoch, CAST((SELECT mark FROM epoch WHERE epoch.id = 1) AS bigint) AS mark,
        c.digest, c.valid_until,
-       t.organization_id, t.id, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at, t.resting_since,
-       CAST((SELECT o.slug FROM organizations o WHERE o.id = t.organization_id) AS text) AS slug,
-       CAST((SELECT o.plan FROM organizations o WHERE o.id = t.organization_id) AS text) AS plan,
+       t.organization_id, t.id, t.name, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at, t.resting_since,
+       o.slug, o.plan, o.agents_off, o.agent_scopes, o.agent_destructive, o.agent_write_rate,
        (SELECT u.email_verified_at FROM users u WHERE u.id = t.user_id) AS email_verified_at,
        (SELECT u.suspended_at FROM users u WHERE u.id = t.user_id) AS suspended_at,
        CAST(coalesce((SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = t.user_id), '') AS text) AS role,
@@ -16,6 +15,7 @@ SELECT CAST((SELECT value FROM epoch WHERE epoch.id = 1) AS bigint) AS epoch, CA
                       WHERE p.organization_id = t.organization_id AND p.token_id = t.id), '') AS text) AS projects
 FROM credentials c
 JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
+JOIN organizations o ON o.id = t.organization_id
 WHERE c.lookup_id = $1 AND c.digest = $2;
 
 -- name: SessionGrant :many

@@ -101,11 +101,21 @@ func tokenCaller(row rows.TokenGrantRow) access.Caller {
 	role, _ := access.ParseRole(row.Role) // none, or one that this version does not know: no role
 	plan, _ := access.ParsePlan(row.Plan)
 	purpose, _ := access.ParsePurpose(row.Purpose)
-	return access.Caller{
-		Kind: access.TokenCaller, UserID: row.UserID, CredentialID: row.ID, EmailVerified: row.EmailVerifiedAt.Valid,
+	c := access.Caller{
+		Kind: access.TokenCaller, UserID: row.UserID, CredentialID: row.ID, TokenName: row.Name, EmailVerified: row.EmailVerifiedAt.Valid,
 		Organization: row.OrganizationID, OrganizationSlug: row.Slug, Plan: plan, Role: role,
 		Purpose: purpose, Scopes: access.ScopesFromBits(row.Scopes),
 	}
+	if purpose == access.Agent {
+		policy := access.AgentPolicy{Off: row.AgentsOff != 0, Scopes: access.ScopesFromBits(row.AgentScopes)}
+		for _, name := range strings.Fields(row.AgentDestructive) {
+			if p, ok := access.ParseDestructive(name); ok { // one that this version does not know is not allowed
+				policy.Destructive |= access.PermissionSet(p)
+			}
+		}
+		c.Withheld, c.WriteRate = policy.Withholds(), int(row.AgentWriteRate.Int64)
+	}
+	return c
 }
 
 // judgeToken works out how the token would be refused. State: revoked before expired before inert before paused.
@@ -127,6 +137,8 @@ func (g *Grant) judgeToken(row rows.TokenGrantRow) {
 		g.resting = problem.New(problem.TokenInert, "The token rests: its user has no role in the organization now. It works again when they have one.")
 	case row.RestingSince.Valid:
 		g.resting = problem.New(problem.TokenInert, "The token rests: the server was restored from a backup that may not know of its revocation. It works again when an operator says so.")
+	case row.AgentsOff != 0 && g.Caller.Purpose == access.Agent:
+		g.resting = problem.New(problem.PolicyDenied, "Agents are turned off in this organization. The token works again when an admin turns them on.")
 	case row.PausedAt.Valid:
 		g.resting = problem.New(problem.TokenPaused, "The token is paused. Its owner or an organization admin can resume it.")
 	}

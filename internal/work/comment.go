@@ -23,8 +23,9 @@ type Comment struct {
 	ProjectID  string    `json:"project_id"`
 	TaskID     string    `json:"task_id"`
 	AuthorID   string    `json:"author_id"`
-	Body       string    `json:"body"`        // Markdown
-	CreatedVia string    `json:"created_via"` // the session or token
+	Body       string    `json:"body"`             // Markdown
+	CreatedVia string    `json:"created_via"`      // the session or token
+	Agent      *string   `json:"created_by_agent"` // the agent that wrote it for author_id, as it was called then; null: none did
 	CreatedAt  time.Time `json:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at"`
 
@@ -36,20 +37,21 @@ type Comment struct {
 // repeated request has none.
 func (c Comment) Resource() access.Resource { return c.resource }
 
-const commentColumns = `c.organization_id, c.id, c.project_id, c.task_id, c.author_id, c.body, c.created_via, c.created_at,
+const commentColumns = `c.organization_id, c.id, c.project_id, c.task_id, c.author_id, c.body, c.created_via, c.agent_name, c.created_at,
 	c.updated_at, c.deleted_at, p.visibility, COALESCE(g.role, '')`
 
 func scanComment(row page.Row) (Comment, error) {
 	var c Comment
 	var created, updated int64
 	var deleted sql.NullInt64
-	var visibility, given string
-	err := row.Scan(&c.resource.Organization, &c.ID, &c.ProjectID, &c.TaskID, &c.AuthorID, &c.Body, &c.CreatedVia, &created,
+	var visibility, given, agent string
+	err := row.Scan(&c.resource.Organization, &c.ID, &c.ProjectID, &c.TaskID, &c.AuthorID, &c.Body, &c.CreatedVia, &agent, &created,
 		&updated, &deleted, &visibility, &given)
 	if err != nil {
 		return Comment{}, err
 	}
 	c.CreatedAt, c.UpdatedAt, c.deleted = db.Time(created), db.Time(updated), deleted.Valid
+	c.Agent = named(agent)
 	c.resource.Project = c.ProjectID
 	c.resource.Visibility, _ = access.ParseVisibility(visibility)
 	c.resource.Given, _ = access.ParseProjectRole(given)
@@ -144,11 +146,11 @@ func (s *Service) CreateComment(ctx context.Context, caller access.Caller, taskI
 			now := db.Micros(s.Now())
 			c := Comment{
 				ID: id.New(id.Comment), ProjectID: t.ProjectID, TaskID: t.ID, AuthorID: caller.UserID, Body: body,
-				CreatedVia: caller.CredentialID, CreatedAt: db.Time(now), UpdatedAt: db.Time(now), resource: t.resource,
+				CreatedVia: caller.CredentialID, Agent: agentOf(caller), CreatedAt: db.Time(now), UpdatedAt: db.Time(now), resource: t.resource,
 			}
 			err = rows.New(tx).InsertComment(ctx, rows.InsertCommentParams{
 				OrganizationID: caller.Organization, ID: c.ID, ProjectID: c.ProjectID, TaskID: c.TaskID, AuthorID: c.AuthorID,
-				Body: c.Body, CreatedVia: c.CreatedVia, CreatedAt: now,
+				Body: c.Body, CreatedVia: c.CreatedVia, AgentName: deref(c.Agent), CreatedAt: now,
 			})
 			if err != nil {
 				return Comment{}, fmt.Errorf("create comment: %w", err)
@@ -198,10 +200,10 @@ func (s *Service) UpdateComment(ctx context.Context, caller access.Caller, comme
 		})
 }
 
-// DeleteComment deletes a comment. It needs comments:write; its author may while they may write comments, and a lead of
-// the project may.
+// DeleteComment deletes a comment. Its author needs comments:delete, which contributors have, anybody else
+// comments:moderate, which leads have.
 func (s *Service) DeleteComment(ctx context.Context, caller access.Caller, commentID string) error {
-	if err := problem.RequireMay(&caller, access.CommentsWrite); err != nil {
+	if err := problem.RequireMay(&caller, access.CommentsDelete); err != nil && access.May(&caller, access.CommentsModerate) != access.Allowed {
 		return err
 	}
 	_, err := do(ctx, s, caller,
@@ -216,7 +218,7 @@ func (s *Service) DeleteComment(ctx context.Context, caller access.Caller, comme
 			}
 			needed := access.CommentsModerate
 			if c.AuthorID == caller.UserID {
-				needed = access.CommentsWrite
+				needed = access.CommentsDelete
 			}
 			if err := problem.Require(&caller, needed, c.resource); err != nil {
 				if c.deleted {

@@ -363,10 +363,10 @@ func (c *changes) note(field string, changed bool) {
 	}
 }
 
-// DeleteProject puts a project, with all that is in it, into the recycle bin for [Retention]. It needs projects:write,
+// DeleteProject puts a project, with all that is in it, into the recycle bin for [Retention]. It needs projects:delete,
 // which leads have.
 func (s *Service) DeleteProject(ctx context.Context, caller access.Caller, projectID string, in Precondition) error {
-	if err := problem.RequireMay(&caller, access.ProjectsWrite); err != nil {
+	if err := problem.RequireMay(&caller, access.ProjectsDelete); err != nil {
 		return err
 	}
 	_, err := do(ctx, s, caller,
@@ -375,7 +375,7 @@ func (s *Service) DeleteProject(ctx context.Context, caller access.Caller, proje
 				return Project{}, err
 			}
 			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
-			return s.projectFor(ctx, tx, caller, access.ProjectsWrite, projectID, either)
+			return s.projectFor(ctx, tx, caller, access.ProjectsDelete, projectID, either)
 		},
 		func(ctx context.Context, tx *sql.Tx, p Project) (nothing, error) {
 			if p.DeletedAt != nil {

@@ -38,8 +38,8 @@ LEFT JOIN project_members g ON g.organization_id = m.organization_id AND g.user_
 WHERE m.organization_id = $1 AND m.user_id = $2;
 
 -- name: InsertTask :exec
-INSERT INTO tasks (organization_id, id, project_id, number, title, title_key, description, search_text, status, priority, assignee_id, due_on, created_by, created_via, created_at, updated_at, version)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, 1);
+INSERT INTO tasks (organization_id, id, project_id, number, title, title_key, description, search_text, status, priority, assignee_id, due_on, created_by, created_via, agent_name, created_at, updated_at, version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, 1);
 
 -- name: SetTask :execrows
 UPDATE tasks SET title = $1, title_key = $2, description = $3, search_text = $4, status = $5, priority = $6, assignee_id = $7, due_on = $8, updated_at = $9, version = version + 1
@@ -50,8 +50,8 @@ UPDATE tasks SET deleted_at = $1, updated_at = $2, version = version + 1
 WHERE organization_id = $3 AND id = $4 AND version = sqlc.arg(seen);
 
 -- name: InsertComment :exec
-INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8);
+INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, agent_name, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9);
 
 -- name: SetComment :exec
 UPDATE comments SET body = $1, updated_at = $2 WHERE organization_id = $3 AND id = $4;

@@ -98,10 +98,10 @@ var actions = []action{
 	{"DeleteComment of another", access.CommentsModerate, func(ctx context.Context, w *world, c access.Caller, t target) error {
 		return w.DeleteComment(ctx, c, t.comment)
 	}},
-	{"DeleteTask", access.TasksWrite, func(ctx context.Context, w *world, c access.Caller, t target) error {
+	{"DeleteTask", access.TasksDelete, func(ctx context.Context, w *world, c access.Caller, t target) error {
 		return w.DeleteTask(ctx, c, t.task, work.Precondition{})
 	}},
-	{"DeleteProject", access.ProjectsWrite, func(ctx context.Context, w *world, c access.Caller, t target) error {
+	{"DeleteProject", access.ProjectsDelete, func(ctx context.Context, w *world, c access.Caller, t target) error {
 		return w.DeleteProject(ctx, c, t.project, work.Precondition{})
 	}},
 }
@@ -124,7 +124,7 @@ func (w *world) resource(c access.Caller, project string) access.Resource {
 var codes = map[access.Decision]problem.Code{
 	access.Allowed: "", access.NeedCredential: problem.CredentialMissing, access.NeedSignIn: problem.SignInRequired,
 	access.NeedScope: problem.ScopeMissing, access.Absent: problem.NotFound, access.NeedUnrestricted: problem.ProjectRestricted,
-	access.NeedRole: problem.RoleInsufficient,
+	access.NeedRole: problem.RoleInsufficient, access.NeedPolicy: problem.PolicyDenied,
 }
 
 func TestEveryRoleMayWhatTheRulesSay(t *testing.T) {

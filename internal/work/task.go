@@ -59,7 +59,8 @@ type Task struct {
 	AssigneeID  *string    `json:"assignee_id"`
 	DueOn       *string    `json:"due_on"` // YYYY-MM-DD
 	CreatedBy   string     `json:"created_by"`
-	CreatedVia  string     `json:"created_via"` // the session or token
+	CreatedVia  string     `json:"created_via"`      // the session or token
+	Agent       *string    `json:"created_by_agent"` // the agent that made it for created_by, as it was called then; null: none did
 	CreatedAt   time.Time  `json:"created_at"`
 	UpdatedAt   time.Time  `json:"updated_at"`
 	Version     int64      `json:"version"`
@@ -73,16 +74,16 @@ type Task struct {
 func (t Task) Resource() access.Resource { return t.resource }
 
 const taskColumns = `t.organization_id, t.id, t.project_id, t.number, t.title, t.description, t.status, t.priority,
-	t.assignee_id, t.due_on, t.created_by, t.created_via, t.created_at, t.updated_at, t.version, t.deleted_at,
+	t.assignee_id, t.due_on, t.created_by, t.created_via, t.agent_name, t.created_at, t.updated_at, t.version, t.deleted_at,
 	p.visibility, COALESCE(g.role, '')`
 
 func scanTask(row page.Row) (Task, error) {
 	var t Task
 	var priority, created, updated int64
 	var deleted sql.NullInt64
-	var visibility, given string
+	var visibility, given, agent string
 	err := row.Scan(&t.resource.Organization, &t.ID, &t.ProjectID, &t.Number, &t.Title, &t.Description, &t.Status, &priority,
-		&t.AssigneeID, &t.DueOn, &t.CreatedBy, &t.CreatedVia, &created, &updated, &t.Version, &deleted, &visibility, &given)
+		&t.AssigneeID, &t.DueOn, &t.CreatedBy, &t.CreatedVia, &agent, &created, &updated, &t.Version, &deleted, &visibility, &given)
 	if err != nil {
 		return Task{}, err
 	}
@@ -90,6 +91,7 @@ func scanTask(row page.Row) (Task, error) {
 		return Task{}, fmt.Errorf("task %s has the unknown priority %d", t.ID, priority)
 	}
 	t.Priority = Priorities()[priority]
+	t.Agent = named(agent)
 	t.CreatedAt, t.UpdatedAt, t.DeletedAt = db.Time(created), db.Time(updated), db.NullTime(deleted)
 	t.resource.Project = t.ProjectID
 	t.resource.Visibility, _ = access.ParseVisibility(visibility)
@@ -223,7 +225,7 @@ func (s *Service) CreateTask(ctx context.Context, caller access.Caller, projectI
 			now := db.Time(db.Micros(s.Now()))
 			t := Task{
 				ID: id.New(id.Task), ProjectID: p.ID, Status: Todo, Priority: Medium, CreatedBy: caller.UserID, CreatedVia: caller.CredentialID,
-				CreatedAt: now, UpdatedAt: now, Version: 1, resource: p.resource,
+				Agent: agentOf(caller), CreatedAt: now, UpdatedAt: now, Version: 1, resource: p.resource,
 			}
 			var c checker
 			c.required("body.title", in.Title)
@@ -245,7 +247,7 @@ func (s *Service) insertTask(ctx context.Context, tx *sql.Tx, caller access.Call
 		OrganizationID: caller.Organization, ID: t.ID, ProjectID: t.ProjectID, Number: t.Number,
 		Title: t.Title, TitleKey: text.Fold(t.Title), Description: t.Description, SearchText: searchText(t),
 		Status: string(t.Status), Priority: t.rank(), AssigneeID: nullText(t.AssigneeID), DueOn: nullText(t.DueOn),
-		CreatedBy: t.CreatedBy, CreatedVia: t.CreatedVia, CreatedAt: db.Micros(t.CreatedAt),
+		CreatedBy: t.CreatedBy, CreatedVia: t.CreatedVia, AgentName: deref(t.Agent), CreatedAt: db.Micros(t.CreatedAt),
 	})
 	if err != nil {
 		return Task{}, fmt.Errorf("create task: %w", err)
@@ -324,10 +326,10 @@ func (s *Service) changeTask(ctx context.Context, tx *sql.Tx, caller access.Call
 	return after, s.record(ctx, tx, caller, "task.updated", after.ProjectID, after.ID, map[string]any{"fields": changed})
 }
 
-// DeleteTask puts a task, with its comments, into the recycle bin for [Retention]. It needs tasks:write, which
+// DeleteTask puts a task, with its comments, into the recycle bin for [Retention]. It needs tasks:delete, which
 // contributors have.
 func (s *Service) DeleteTask(ctx context.Context, caller access.Caller, taskID string, in Precondition) error {
-	if err := problem.RequireMay(&caller, access.TasksWrite); err != nil {
+	if err := problem.RequireMay(&caller, access.TasksDelete); err != nil {
 		return err
 	}
 	_, err := do(ctx, s, caller,
@@ -336,7 +338,7 @@ func (s *Service) DeleteTask(ctx context.Context, caller access.Caller, taskID s
 				return Task{}, err
 			}
 			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
-			return s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, either)
+			return s.taskFor(ctx, tx, caller, access.TasksDelete, taskID, either)
 		},
 		func(ctx context.Context, tx *sql.Tx, t Task) (nothing, error) {
 			if t.DeletedAt != nil {

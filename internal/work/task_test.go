@@ -88,7 +88,7 @@ func TestDefaultsAndEveryField(t *testing.T) {
 			t.Errorf("got %s, %v", text(cleared), err)
 		}
 		want := `{"id":"` + plain.ID + `","project_id":"` + p.ID + `","number":1,"title":"t","description":"","status":"todo","priority":"medium",` +
-			`"assignee_id":null,"due_on":null,"created_by":"` + owner.UserID + `","created_via":"` + owner.CredentialID + `",` +
+			`"assignee_id":null,"due_on":null,"created_by":"` + owner.UserID + `","created_via":"` + owner.CredentialID + `","created_by_agent":null,` +
 			`"created_at":"2026-03-04T05:06:07.000008Z","updated_at":"2026-03-04T05:06:07.000008Z","version":1}`
 		if text(plain) != want {
 			t.Errorf("got  %s\nwant %s", text(plain), want)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/allowance"
 	"carnet/internal/audit"
 	"carnet/internal/db"
 	"carnet/internal/idempotency"
@@ -92,8 +93,52 @@ func do[F, T any](
 			found, err = authorize(ctx, tx)
 			return err
 		},
-		func(ctx context.Context, tx *sql.Tx) (T, error) { return change(ctx, tx, found) })
+		func(ctx context.Context, tx *sql.Tx) (T, error) {
+			if err := s.spend(ctx, tx, caller, 1); err != nil {
+				var none T
+				return none, err
+			}
+			return change(ctx, tx, found)
+		})
 	return result, err
+}
+
+// spend counts writes of an agent, and refuses with rate_limited those beyond what its organization lets agents make. A
+// write that comes to nothing counts for nothing.
+func (s *Service) spend(ctx context.Context, tx *sql.Tx, caller access.Caller, writes int) error {
+	if caller.Kind != access.TokenCaller || caller.Purpose != access.Agent || caller.WriteRate == 0 {
+		return nil
+	}
+	writing := allowance.Allowance{Source: "writes:" + caller.CredentialID, Most: caller.WriteRate, Period: time.Hour}
+	room, err := writing.Take(ctx, tx, s.Now(), writes)
+	if err != nil || room {
+		return err
+	}
+	e := problem.Newf(problem.RateLimited, "Your organization's agent policy lets each agent make %d writes in an hour, and this one has made them. Wait, and check that it is not running in circles.", caller.WriteRate)
+	e.RetryAfter, e.Limit = writing.Wait(), caller.WriteRate
+	return e
+}
+
+// agentOf returns the name of the agent that is calling, nil when none is.
+func agentOf(caller access.Caller) *string {
+	if caller.Kind != access.TokenCaller || caller.Purpose != access.Agent {
+		return nil
+	}
+	return named(caller.TokenName)
+}
+
+func named(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func deref(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }
 
 // nothing is the result of a deletion.

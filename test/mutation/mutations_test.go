@@ -32,13 +32,14 @@ var mutations = []mutation{
 	{"a member administers", rolesFile, "Member:  PermissionSet(MembersRead,", "Member:  PermissionSet(OrganizationAdminister, MembersRead,"},
 	{"a manager reads the audit log", rolesFile, "Manager: PermissionSet(MembersRead,", "Manager: PermissionSet(AuditRead, MembersRead,"},
 	{"tasks:read writes", scopesFile, "Covers:      PermissionSet(TasksRead),", "Covers:      PermissionSet(TasksRead, TasksWrite),"},
-	{"tasks:write does not read", scopesFile, "Covers:      PermissionSet(TasksRead, TasksWrite),", "Covers:      PermissionSet(TasksWrite),"},
+	{"tasks:write does not read", scopesFile, "Covers:      PermissionSet(TasksRead, TasksWrite, TasksDelete),", "Covers:      PermissionSet(TasksWrite, TasksDelete),"},
 	{"comments:read writes", scopesFile, "Covers:      PermissionSet(CommentsRead),", "Covers:      PermissionSet(CommentsRead, CommentsWrite),"},
 	{"projects:read lists members", scopesFile, "Covers:      PermissionSet(ProjectsRead),", "Covers:      PermissionSet(ProjectsRead, MembersRead),"},
 
 	// The decision.
 	{"tokens pass where a sign-in is needed", decideFile, "if p.Interactive() {", "if p.Interactive() && c.Purpose == Agent {"},
 	{"scopes are not looked at", decideFile, "if !c.Scopes.Covers().Has(p) {", "if c.Scopes.Empty() && !c.Scopes.Covers().Has(p) {"},
+	{"agents do what their organization keeps from them", decideFile, "if c.Purpose == Agent && c.Withheld.Has(p) {", "if c.Purpose == Agent && c.Withheld.Len() == 0 {"},
 	{"the project role is not looked at", decideFile, "if !role.Permissions().Has(p) {", "if c.Kind == SessionCaller && !role.Permissions().Has(p) {"},
 	{"the organization role is not looked at", decideFile, "if !c.Role.OrganizationPermissions().Has(p) {", "if c.Role == NoRole {"},
 	{"a restricted token creates projects", decideFile, "unrestrictedOnly.Has(p) && c.Projects.Restricted()", "unrestrictedOnly.Has(p) && !c.Projects.Restricted() && c.Role == NoRole"},

@@ -111,17 +111,6 @@ func (q *Queries) ForgetFailures(ctx context.Context, arg ForgetFailuresParams) 
 	return err
 }
 
-const freeAgain = `-- name: FreeAgain :one
-SELECT free_again FROM rate_limits WHERE bucket = $1
-`
-
-func (q *Queries) FreeAgain(ctx context.Context, bucket string) (int64, error) {
-	row := q.db.QueryRowContext(ctx, freeAgain, bucket)
-	var free_again int64
-	err := row.Scan(&free_again)
-	return free_again, err
-}
-
 const insertCode = `-- name: InsertCode :exec
 INSERT INTO account_codes (digest, purpose, user_id, created_at, expires_at, name, password_hash) VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
@@ -383,34 +372,6 @@ type SuspendUserParams struct {
 
 func (q *Queries) SuspendUser(ctx context.Context, arg SuspendUserParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, suspendUser, arg.SuspendedAt, arg.ID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const takeTry = `-- name: TakeTry :execrows
-INSERT INTO rate_limits (bucket, free_again) VALUES ($1, CAST($2 AS bigint) + CAST($3 AS bigint))
-ON CONFLICT (bucket) DO UPDATE
-SET free_again = CASE WHEN rate_limits.free_again > CAST($2 AS bigint) THEN rate_limits.free_again ELSE CAST($2 AS bigint) END + CAST($3 AS bigint)
-WHERE rate_limits.free_again <= CAST($4 AS bigint)
-`
-
-type TakeTryParams struct {
-	Bucket string
-	Now    int64
-	Each   int64
-	Latest int64
-}
-
-// Takes one try out of a bucket, and changes nothing when there is none.
-func (q *Queries) TakeTry(ctx context.Context, arg TakeTryParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, takeTry,
-		arg.Bucket,
-		arg.Now,
-		arg.Each,
-		arg.Latest,
-	)
 	if err != nil {
 		return 0, err
 	}

@@ -3,11 +3,3 @@
 //   sqlc v1.31.1
 
 package rows
-
-type Organization struct {
-	ID        string
-	Slug      string
-	Name      string
-	Plan      string
-	CreatedAt int64
-}

@@ -49,6 +49,31 @@ func (q *Queries) Acquaintance(ctx context.Context, arg AcquaintanceParams) (Acq
 	return i, err
 }
 
+const agentPolicy = `-- name: AgentPolicy :one
+SELECT agents_off, agent_scopes, agent_destructive, agent_max_days, agent_write_rate FROM organizations WHERE id = $1
+`
+
+type AgentPolicyRow struct {
+	AgentsOff        int64
+	AgentScopes      int64
+	AgentDestructive string
+	AgentMaxDays     sql.NullInt64
+	AgentWriteRate   sql.NullInt64
+}
+
+func (q *Queries) AgentPolicy(ctx context.Context, id string) (AgentPolicyRow, error) {
+	row := q.db.QueryRowContext(ctx, agentPolicy, id)
+	var i AgentPolicyRow
+	err := row.Scan(
+		&i.AgentsOff,
+		&i.AgentScopes,
+		&i.AgentDestructive,
+		&i.AgentMaxDays,
+		&i.AgentWriteRate,
+	)
+	return i, err
+}
+
 const deleteMember = `-- name: DeleteMember :exec
 DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2
 `
@@ -194,9 +219,17 @@ const organizationBySlug = `-- name: OrganizationBySlug :one
 SELECT id, slug, name, plan, created_at FROM organizations WHERE slug = $1
 `
 
-func (q *Queries) OrganizationBySlug(ctx context.Context, slug string) (Organization, error) {
+type OrganizationBySlugRow struct {
+	ID        string
+	Slug      string
+	Name      string
+	Plan      string
+	CreatedAt int64
+}
+
+func (q *Queries) OrganizationBySlug(ctx context.Context, slug string) (OrganizationBySlugRow, error) {
 	row := q.db.QueryRowContext(ctx, organizationBySlug, slug)
-	var i Organization
+	var i OrganizationBySlugRow
 	err := row.Scan(
 		&i.ID,
 		&i.Slug,
@@ -279,6 +312,32 @@ func (q *Queries) SessionLive(ctx context.Context, arg SessionLiveParams) (int64
 	var count int64
 	err := row.Scan(&count)
 	return count, err
+}
+
+const setAgentPolicy = `-- name: SetAgentPolicy :exec
+UPDATE organizations SET agents_off = $1, agent_scopes = $2, agent_destructive = $3, agent_max_days = $4, agent_write_rate = $5
+WHERE id = $6
+`
+
+type SetAgentPolicyParams struct {
+	AgentsOff        int64
+	AgentScopes      int64
+	AgentDestructive string
+	AgentMaxDays     sql.NullInt64
+	AgentWriteRate   sql.NullInt64
+	ID               string
+}
+
+func (q *Queries) SetAgentPolicy(ctx context.Context, arg SetAgentPolicyParams) error {
+	_, err := q.db.ExecContext(ctx, setAgentPolicy,
+		arg.AgentsOff,
+		arg.AgentScopes,
+		arg.AgentDestructive,
+		arg.AgentMaxDays,
+		arg.AgentWriteRate,
+		arg.ID,
+	)
+	return err
 }
 
 const setName = `-- name: SetName :exec

@@ -10,6 +10,78 @@ import (
 	"database/sql"
 )
 
+const agentClients = `-- name: AgentClients :many
+SELECT DISTINCT client_name FROM tokens WHERE organization_id = $1 AND purpose = 'agent' AND client_name <> '' ORDER BY client_name
+`
+
+func (q *Queries) AgentClients(ctx context.Context, organizationID string) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, agentClients, organizationID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var client_name string
+		if err := rows.Scan(&client_name); err != nil {
+			return nil, err
+		}
+		items = append(items, client_name)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const agentsToEnd = `-- name: AgentsToEnd :many
+SELECT id FROM tokens
+WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+  AND (user_id = $3 OR CAST($3 AS text) = '') AND (client_name = $4 OR CAST($4 AS text) = '')
+ORDER BY id LIMIT $5
+`
+
+type AgentsToEndParams struct {
+	OrganizationID string
+	ExpiresAt      sql.NullInt64
+	UserID         string
+	ClientName     string
+	Limit          int32
+}
+
+// Agents that have not ended, of a member and of a client where those are not empty.
+func (q *Queries) AgentsToEnd(ctx context.Context, arg AgentsToEndParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, agentsToEnd,
+		arg.OrganizationID,
+		arg.ExpiresAt,
+		arg.UserID,
+		arg.ClientName,
+		arg.Limit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const createdSince = `-- name: CreatedSince :one
 SELECT count(*) FROM tokens WHERE user_id = $1 AND created_at > $2
 `
@@ -92,6 +164,72 @@ type EndGracesParams struct {
 func (q *Queries) EndGraces(ctx context.Context, arg EndGracesParams) error {
 	_, err := q.db.ExecContext(ctx, endGraces, arg.ValidUntil, arg.OrganizationID, arg.TokenID)
 	return err
+}
+
+const endingAgents = `-- name: EndingAgents :many
+SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+FROM tokens t
+JOIN users u ON u.id = t.user_id
+JOIN organizations o ON o.id = t.organization_id
+WHERE t.purpose = 'agent' AND t.expires_at > $1 AND t.expires_at <= $2 AND t.revoked_at IS NULL
+  AND (t.end_announced = 0 OR t.end_announced > CAST($3 AS bigint)) AND u.suspended_at IS NULL
+ORDER BY t.expires_at LIMIT $4
+`
+
+type EndingAgentsParams struct {
+	Now    sql.NullInt64
+	Latest sql.NullInt64
+	Days   int64
+	Limit  int32
+}
+
+type EndingAgentsRow struct {
+	OrganizationID   string
+	ID               string
+	Name             string
+	ClientName       string
+	ExpiresAt        sql.NullInt64
+	UserName         string
+	Email            string
+	OrganizationName string
+}
+
+// Agents that end before a moment and whose owners were not told so near the end.
+func (q *Queries) EndingAgents(ctx context.Context, arg EndingAgentsParams) ([]EndingAgentsRow, error) {
+	rows, err := q.db.QueryContext(ctx, endingAgents,
+		arg.Now,
+		arg.Latest,
+		arg.Days,
+		arg.Limit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EndingAgentsRow
+	for rows.Next() {
+		var i EndingAgentsRow
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.Name,
+			&i.ClientName,
+			&i.ExpiresAt,
+			&i.UserName,
+			&i.Email,
+			&i.OrganizationName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const forgetCredentials = `-- name: ForgetCredentials :exec
@@ -189,8 +327,8 @@ func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialPara
 
 const insertToken = `-- name: InsertToken :exec
 INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id,
-                    created_at, created_from, created_via, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                    created_at, created_from, created_via, expires_at, client_name, client_host, client_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 `
 
 type InsertTokenParams struct {
@@ -208,6 +346,9 @@ type InsertTokenParams struct {
 	CreatedFrom    string
 	CreatedVia     string
 	ExpiresAt      sql.NullInt64
+	ClientName     string
+	ClientHost     string
+	ClientID       string
 }
 
 func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) error {
@@ -226,6 +367,9 @@ func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) error 
 		arg.CreatedFrom,
 		arg.CreatedVia,
 		arg.ExpiresAt,
+		arg.ClientName,
+		arg.ClientHost,
+		arg.ClientID,
 	)
 	return err
 }
@@ -390,6 +534,46 @@ func (q *Queries) Person(ctx context.Context, id string) (PersonRow, error) {
 	return i, err
 }
 
+const projectsOfAgents = `-- name: ProjectsOfAgents :many
+SELECT tp.token_id, tp.project_id FROM token_projects tp
+WHERE tp.organization_id = $1 AND tp.token_id >= $2 AND tp.token_id <= $3
+ORDER BY tp.token_id, tp.project_id
+`
+
+type ProjectsOfAgentsParams struct {
+	OrganizationID string
+	First          string
+	Last           string
+}
+
+type ProjectsOfAgentsRow struct {
+	TokenID   string
+	ProjectID string
+}
+
+func (q *Queries) ProjectsOfAgents(ctx context.Context, arg ProjectsOfAgentsParams) ([]ProjectsOfAgentsRow, error) {
+	rows, err := q.db.QueryContext(ctx, projectsOfAgents, arg.OrganizationID, arg.First, arg.Last)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ProjectsOfAgentsRow
+	for rows.Next() {
+		var i ProjectsOfAgentsRow
+		if err := rows.Scan(&i.TokenID, &i.ProjectID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const projectsOfTokens = `-- name: ProjectsOfTokens :many
 SELECT tp.token_id, tp.project_id FROM token_projects tp
 JOIN tokens t ON t.organization_id = tp.organization_id AND t.id = tp.token_id
@@ -513,6 +697,49 @@ func (q *Queries) SetCurrentValue(ctx context.Context, arg SetCurrentValueParams
 	return err
 }
 
+const setEndAnnounced = `-- name: SetEndAnnounced :execrows
+UPDATE tokens SET end_announced = $1 WHERE organization_id = $2 AND id = $3
+  AND (end_announced = 0 OR end_announced > CAST($1 AS bigint))
+`
+
+type SetEndAnnouncedParams struct {
+	Days           int64
+	OrganizationID string
+	ID             string
+}
+
+func (q *Queries) SetEndAnnounced(ctx context.Context, arg SetEndAnnouncedParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setEndAnnounced, arg.Days, arg.OrganizationID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const setPaused = `-- name: SetPaused :execrows
+UPDATE tokens SET paused_at = $1, paused_by = $2 WHERE organization_id = $3 AND id = $4
+`
+
+type SetPausedParams struct {
+	PausedAt       sql.NullInt64
+	PausedBy       string
+	OrganizationID string
+	ID             string
+}
+
+func (q *Queries) SetPaused(ctx context.Context, arg SetPausedParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setPaused,
+		arg.PausedAt,
+		arg.PausedBy,
+		arg.OrganizationID,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const setToken = `-- name: SetToken :exec
 UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5
 WHERE organization_id = $6 AND id = $7
@@ -538,6 +765,23 @@ func (q *Queries) SetToken(ctx context.Context, arg SetTokenParams) error {
 		arg.OrganizationID,
 		arg.ID,
 	)
+	return err
+}
+
+const shortenAgents = `-- name: ShortenAgents :exec
+UPDATE tokens SET expires_at = created_at + CAST($1 AS bigint)
+WHERE organization_id = $2 AND purpose = 'agent' AND revoked_at IS NULL
+  AND (expires_at IS NULL OR expires_at > created_at + CAST($1 AS bigint))
+`
+
+type ShortenAgentsParams struct {
+	Life           int64
+	OrganizationID string
+}
+
+// Agents that would live longer than that end when they have lived for so long.
+func (q *Queries) ShortenAgents(ctx context.Context, arg ShortenAgentsParams) error {
+	_, err := q.db.ExecContext(ctx, shortenAgents, arg.Life, arg.OrganizationID)
 	return err
 }
 

@@ -94,9 +94,8 @@ func (q *Queries) SessionGrant(ctx context.Context, arg SessionGrantParams) ([]S
 const tokenGrant = `-- name: TokenGrant :one
 SELECT CAST((SELECT value FROM epoch WHERE epoch.id = 1) AS bigint) AS epoch, CAST((SELECT mark FROM epoch WHERE epoch.id = 1) AS bigint) AS mark,
        c.digest, c.valid_until,
-       t.organization_id, t.id, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at, t.resting_since,
-       CAST((SELECT o.slug FROM organizations o WHERE o.id = t.organization_id) AS text) AS slug,
-       CAST((SELECT o.plan FROM organizations o WHERE o.id = t.organization_id) AS text) AS plan,
+       t.organization_id, t.id, t.name, t.user_id, t.purpose, t.scopes, t.restricted, t.kind_prefix, t.expires_at, t.revoked_at, t.paused_at, t.resting_since,
+       o.slug, o.plan, o.agents_off, o.agent_scopes, o.agent_destructive, o.agent_write_rate,
        (SELECT u.email_verified_at FROM users u WHERE u.id = t.user_id) AS email_verified_at,
        (SELECT u.suspended_at FROM users u WHERE u.id = t.user_id) AS suspended_at,
        CAST(coalesce((SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = t.user_id), '') AS text) AS role,
@@ -104,6 +103,7 @@ SELECT CAST((SELECT value FROM epoch WHERE epoch.id = 1) AS bigint) AS epoch, CA
                       WHERE p.organization_id = t.organization_id AND p.token_id = t.id), '') AS text) AS projects
 FROM credentials c
 JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
+JOIN organizations o ON o.id = t.organization_id
 WHERE c.lookup_id = $1 AND c.digest = $2
 `
 
@@ -113,27 +113,32 @@ type TokenGrantParams struct {
 }
 
 type TokenGrantRow struct {
-	Epoch           int64
-	Mark            int64
-	Digest          []byte
-	ValidUntil      sql.NullInt64
-	OrganizationID  string
-	ID              string
-	UserID          string
-	Purpose         string
-	Scopes          int64
-	Restricted      int64
-	KindPrefix      string
-	ExpiresAt       sql.NullInt64
-	RevokedAt       sql.NullInt64
-	PausedAt        sql.NullInt64
-	RestingSince    sql.NullInt64
-	Slug            string
-	Plan            string
-	EmailVerifiedAt sql.NullInt64
-	SuspendedAt     sql.NullInt64
-	Role            string
-	Projects        string
+	Epoch            int64
+	Mark             int64
+	Digest           []byte
+	ValidUntil       sql.NullInt64
+	OrganizationID   string
+	ID               string
+	Name             string
+	UserID           string
+	Purpose          string
+	Scopes           int64
+	Restricted       int64
+	KindPrefix       string
+	ExpiresAt        sql.NullInt64
+	RevokedAt        sql.NullInt64
+	PausedAt         sql.NullInt64
+	RestingSince     sql.NullInt64
+	Slug             string
+	Plan             string
+	AgentsOff        int64
+	AgentScopes      int64
+	AgentDestructive string
+	AgentWriteRate   sql.NullInt64
+	EmailVerifiedAt  sql.NullInt64
+	SuspendedAt      sql.NullInt64
+	Role             string
+	Projects         string
 }
 
 // All that a token's grant is made of, across the rooms' tables, with the epoch at which it is true: one statement, so
@@ -151,6 +156,7 @@ func (q *Queries) TokenGrant(ctx context.Context, arg TokenGrantParams) (TokenGr
 		&i.ValidUntil,
 		&i.OrganizationID,
 		&i.ID,
+		&i.Name,
 		&i.UserID,
 		&i.Purpose,
 		&i.Scopes,
@@ -162,6 +168,10 @@ func (q *Queries) TokenGrant(ctx context.Context, arg TokenGrantParams) (TokenGr
 		&i.RestingSince,
 		&i.Slug,
 		&i.Plan,
+		&i.AgentsOff,
+		&i.AgentScopes,
+		&i.AgentDestructive,
+		&i.AgentWriteRate,
 		&i.EmailVerifiedAt,
 		&i.SuspendedAt,
 		&i.Role,

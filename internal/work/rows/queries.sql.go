@@ -29,8 +29,8 @@ func (q *Queries) DeleteProjectMember(ctx context.Context, arg DeleteProjectMemb
 }
 
 const insertComment = `-- name: InsertComment :exec
-INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, agent_name, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
 `
 
 type InsertCommentParams struct {
@@ -41,6 +41,7 @@ type InsertCommentParams struct {
 	AuthorID       string
 	Body           string
 	CreatedVia     string
+	AgentName      string
 	CreatedAt      int64
 }
 
@@ -53,6 +54,7 @@ func (q *Queries) InsertComment(ctx context.Context, arg InsertCommentParams) er
 		arg.AuthorID,
 		arg.Body,
 		arg.CreatedVia,
+		arg.AgentName,
 		arg.CreatedAt,
 	)
 	return err
@@ -114,8 +116,8 @@ func (q *Queries) InsertProject(ctx context.Context, arg InsertProjectParams) (i
 }
 
 const insertTask = `-- name: InsertTask :exec
-INSERT INTO tasks (organization_id, id, project_id, number, title, title_key, description, search_text, status, priority, assignee_id, due_on, created_by, created_via, created_at, updated_at, version)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, 1)
+INSERT INTO tasks (organization_id, id, project_id, number, title, title_key, description, search_text, status, priority, assignee_id, due_on, created_by, created_via, agent_name, created_at, updated_at, version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, 1)
 `
 
 type InsertTaskParams struct {
@@ -133,6 +135,7 @@ type InsertTaskParams struct {
 	DueOn          sql.NullString
 	CreatedBy      string
 	CreatedVia     string
+	AgentName      string
 	CreatedAt      int64
 }
 
@@ -152,6 +155,7 @@ func (q *Queries) InsertTask(ctx context.Context, arg InsertTaskParams) error {
 		arg.DueOn,
 		arg.CreatedBy,
 		arg.CreatedVia,
+		arg.AgentName,
 		arg.CreatedAt,
 	)
 	return err

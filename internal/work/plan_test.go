@@ -15,79 +15,17 @@ import (
 	"carnet/internal/storetest"
 )
 
-// planner notes the plan of every query that passes through it.
-type planner struct {
-	db.Queryer
-	t        *testing.T
-	postgres bool
-	what     string
-	plans    int
-}
-
-func (p *planner) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	p.explain(query, args...)
-	return p.Queryer.QueryContext(ctx, query, args...)
-}
-
-// explain fails the test when a query walks through a whole table.
-func (p *planner) explain(query string, args ...any) {
-	p.t.Helper()
-	var plan []string
-	how, walk := "EXPLAIN QUERY PLAN ", "SCAN"
-	if p.postgres {
-		how, walk = "EXPLAIN ", "Seq Scan"
-	}
-	steps, err := p.Queryer.QueryContext(context.Background(), how+query, args...)
-	if err != nil {
-		p.t.Fatalf("%s: %v", p.what, err)
-	}
-	defer func() { _ = steps.Close() }()
-	for steps.Next() {
-		var a, b, c int
-		var step string
-		columns := []any{&a, &b, &c, &step}
-		if p.postgres {
-			columns = columns[3:]
-		}
-		if err := steps.Scan(columns...); err != nil {
-			p.t.Fatal(err)
-		}
-		plan = append(plan, strings.TrimLeft(step, " ->"))
-	}
-	if len(plan) == 0 || steps.Err() != nil {
-		p.t.Fatalf("%s has no plan: %v", p.what, steps.Err())
-	}
-	p.plans++
-	for _, step := range plan {
-		if strings.HasPrefix(step, walk) {
-			p.t.Errorf("%s walks through a whole table:\n  %s\n%s", p.what, strings.Join(plan, "\n  "), query)
-		}
-	}
-	if testing.Verbose() {
-		p.t.Logf("%s\n  %s", p.what, strings.Join(plan, "\n  "))
-	}
-}
-
 func TestNoListWalksThroughAWholeTable(t *testing.T) {
 	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		noListWalks(t, storetest.Open(t))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		// Tables as small as these are walked through gladly; with that forbidden, the plan shows whether there is another way.
-		noListWalks(t, storetest.OpenURL(t, storetest.Database(t)+"&options=-c%20enable_seqscan%3Doff"))
-	})
+	storetest.EachForPlans(t, noListWalks)
 }
 
-func noListWalks(t *testing.T, d *db.DB) {
+func noListWalks(t *testing.T, d *db.DB, p *storetest.Planner) {
 	t.Helper()
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
 	s := New(Config{DB: d, Cursors: page.New([]byte("k")), Now: now})
 	org, user := id.New(id.Organization), id.New(id.User)
 	project := seedForPlans(t, d, org, user)
-	p := &planner{Queryer: d.Read(), t: t, postgres: d.Engine() == "postgres"}
 
 	session := access.Caller{Kind: access.SessionCaller, UserID: user, CredentialID: "ses", Organization: org}
 	restricted := session
@@ -98,7 +36,7 @@ func noListWalks(t *testing.T, d *db.DB) {
 			c.Role = role
 			label := role.String() + "'s " + kind + ": "
 			for _, query := range []ProjectQuery{{}, {Deleted: true}, {Status: []string{"active"}, Visibility: []string{"private", "organization"}}} {
-				twoPages(p, label+"projects", projectSorts, query.Request, func(r page.Request) (page.Listing[Project], error) {
+				storetest.TwoPages(p, label+"projects", projectSorts, query.Request, func(r page.Request) (page.Listing[Project], error) {
 					query.Request = r
 					return s.projectListing(c, query)
 				})
@@ -107,62 +45,37 @@ func noListWalks(t *testing.T, d *db.DB) {
 				{}, {Deleted: true}, {Project: project}, {Projects: []string{project, id.New(id.Project)}}, {Statuses: []string{"todo", "done"}},
 				{Assignees: []string{"me"}}, {DueBefore: "2026-01-01"}, {DueAfter: "2020-01-01", DueBefore: "2027-01-01"}, {UpdatedSince: &since},
 			} {
-				twoPages(p, label+fmt.Sprintf("tasks %+v", f), taskSorts, page.Request{}, func(r page.Request) (page.Listing[Task], error) {
+				storetest.TwoPages(p, label+fmt.Sprintf("tasks %+v", f), taskSorts, page.Request{}, func(r page.Request) (page.Listing[Task], error) {
 					return s.taskListing(c, TaskQuery{Request: r, TaskFilter: f})
 				})
 				from, err := s.tasksMatching(c, f)
 				if err != nil {
 					t.Fatal(err)
 				}
-				p.what = label + fmt.Sprintf("counts %+v", f)
-				p.explain(countQuery(from), from.args.Values()...)
+				p.What = label + fmt.Sprintf("counts %+v", f)
+				p.Explain(countQuery(from), from.args.Values()...)
 			}
-			twoPages(p, label+"comments", commentSorts, page.Request{}, func(r page.Request) (page.Listing[Comment], error) {
+			storetest.TwoPages(p, label+"comments", commentSorts, page.Request{}, func(r page.Request) (page.Listing[Comment], error) {
 				return s.commentListing(c, id.New(id.Task), CommentQuery{Request: r}), nil
 			})
 			sorts := page.Sorts{"email": {}, "created_at": {}}
-			twoPages(p, label+"members", sorts, page.Request{}, func(r page.Request) (page.Listing[Member], error) {
+			storetest.TwoPages(p, label+"members", sorts, page.Request{}, func(r page.Request) (page.Listing[Member], error) {
 				return s.memberListing(c, MemberQuery{Request: r}), nil
 			})
-			twoPages(p, label+"project members", sorts, page.Request{}, func(r page.Request) (page.Listing[Member], error) {
+			storetest.TwoPages(p, label+"project members", sorts, page.Request{}, func(r page.Request) (page.Listing[Member], error) {
 				return s.projectMemberListing(c, project, MemberQuery{Request: r}), nil
 			})
 			grants := projectsIn(c.Visible(), present, now())
-			p.what = label + "grants"
-			p.explain(grantQuery(grants, 50), grants.args.Values()...)
+			p.What = label + "grants"
+			p.Explain(grantQuery(grants, 50), grants.args.Values()...)
 		}
 	}
 	for _, statement := range cleaning {
-		p.what = "cleaning"
-		p.explain(statement, 1, 500)
+		p.What = "cleaning"
+		p.Explain(statement, 1, 500)
 	}
-	if p.plans < 500 {
-		t.Errorf("only %d plans were looked at", p.plans)
-	}
-}
-
-// twoPages looks at the plans of a first and of a later page, in every order.
-func twoPages[T any](p *planner, what string, sorts page.Sorts, r page.Request, listing func(page.Request) (page.Listing[T], error)) {
-	p.t.Helper()
-	for name := range sorts {
-		for _, direction := range []string{"", "-"} {
-			r.Sort, r.Limit, r.Cursor = direction+name, 1, ""
-			for range 2 {
-				p.what = what + " by " + r.Sort
-				l, err := listing(r)
-				if err != nil {
-					p.t.Fatal(err)
-				}
-				got, err := page.List(context.Background(), p, l)
-				if err != nil {
-					p.t.Fatal(err)
-				}
-				if got.NextCursor == "" {
-					break
-				}
-				r.Cursor = got.NextCursor
-			}
-		}
+	if p.Count < 500 {
+		t.Errorf("only %d plans were looked at", p.Count)
 	}
 }
 

@@ -226,7 +226,12 @@ func (s *Service) CreateProject(ctx context.Context, caller access.Caller, in Ne
 		func(context.Context, *sql.Tx) error {
 			return problem.Require(&caller, access.ProjectsCreate, access.Resource{Organization: caller.Organization})
 		},
-		func(ctx context.Context, tx *sql.Tx) (Project, error) { return s.createProject(ctx, tx, caller, in) })
+		func(ctx context.Context, tx *sql.Tx) (Project, error) {
+			if err := s.spend(ctx, tx, caller, 1); err != nil {
+				return Project{}, err
+			}
+			return s.createProject(ctx, tx, caller, in)
+		})
 	if err == nil && replayed {
 		// The kept answer tells about a project that its creator may no longer see.
 		_, err = s.projectSeen(ctx, s.DB.Read(), caller, project.ID, either)

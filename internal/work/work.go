@@ -104,7 +104,7 @@ func do[F, T any](
 }
 
 // spend counts writes of an agent, and refuses with rate_limited those beyond what its organization lets agents make. A
-// write that comes to nothing counts for nothing.
+// write that is refused counts for nothing.
 func (s *Service) spend(ctx context.Context, tx *sql.Tx, caller access.Caller, writes int) error {
 	if caller.Kind != access.TokenCaller || caller.Purpose != access.Agent || caller.WriteRate == 0 {
 		return nil

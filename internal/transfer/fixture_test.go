@@ -31,7 +31,7 @@ var everything = []string{
 	`INSERT INTO signin_failures (account, source, failures, last_failed_at, blocked_until) VALUES ('x', 'everywhere', 3, 1, 0)`,
 	`INSERT INTO known_devices (user_id, digest, last_used_at) VALUES ('usr_1', x'e1', 1)`,
 	`INSERT INTO rate_limits (bucket, free_again) VALUES ('tries', -9223372036854775808)`,
-	`INSERT INTO organizations (id, slug, name, plan, created_at) VALUES ('org_1', 'acme', 'Acme', 'team', 1)`,
+	`INSERT INTO organizations (id, slug, name, plan, created_at, agent_destructive, agent_max_days) VALUES ('org_1', 'acme', 'Acme', 'team', 1, 'tasks:delete comments:delete', 30)`,
 	`INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ('org_1', 'usr_1', 'owner', 1), ('org_1', 'usr_2', 'member', 1)`,
 	`INSERT INTO projects (organization_id, id, key, name, name_key, description, status, visibility, created_by, created_via, created_at, updated_at, version) VALUES
 		('org_1', 'prj_1', 'P', 'P', 'p', '', 'active', 'organization', 'usr_1', 'ses_1', 1, 1, 1), ('org_1', 'prj_2', 'Q', 'Q', 'q', '', 'active', 'private', 'usr_1', 'ses_1', 1, 1, 1)`,
@@ -39,11 +39,11 @@ var everything = []string{
 	`INSERT INTO project_counters (organization_id, project_id, last_number) VALUES ('org_1', 'prj_1', 9223372036854775807)`,
 	`INSERT INTO tasks (organization_id, id, project_id, number, title, title_key, description, search_text, status, priority, assignee_id, due_on, created_by, created_via, created_at, updated_at, version, deleted_at) VALUES
 		('org_1', 'tsk_1', 'prj_1', 1, 'T', 't', '', 't', 'todo', 1, NULL, NULL, 'usr_1', 'ses_1', 1, 1, 1, NULL), ('org_1', 'tsk_2', 'prj_1', 2, 'U', 'u', '', 'u', 'done', 3, 'usr_2', '2026-12-31', 'usr_1', 'ses_1', 1, 1, 1, 2)`,
-	`INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, created_at, updated_at) VALUES ('org_1', 'cmt_1', 'prj_1', 'tsk_1', 'usr_1', '', 'ses_1', 1, 1)`,
-	`INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via, expires_at, revoked_at, revoked_by) VALUES
-		('org_1', 'tok_1', 'usr_1', 'personal', 'free', 'free', 8, 0, 'carnet_pat_', 'l1', 1, '', 'ses_1', NULL, NULL, ''),
-		('org_1', 'tok_2', 'usr_2', 'agent', 'limited', 'limited', 4, 1, 'carnet_agt_', 'l2', 1, '', 'ses_2', 9000, NULL, ''),
-		('org_1', 'tok_3', 'usr_1', 'personal', 'ended', 'ended', 4, 0, 'carnet_pat_', 'l3', 1, '', 'ses_1', NULL, 3, 'usr_1')`,
+	`INSERT INTO comments (organization_id, id, project_id, task_id, author_id, body, created_via, created_at, updated_at, agent_name) VALUES ('org_1', 'cmt_1', 'prj_1', 'tsk_1', 'usr_1', '', 'ses_1', 1, 1, 'Scout')`,
+	`INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via, expires_at, revoked_at, revoked_by, paused_at, paused_by, end_announced) VALUES
+		('org_1', 'tok_1', 'usr_1', 'personal', 'free', 'free', 8, 0, 'carnet_pat_', 'l1', 1, '', 'ses_1', NULL, NULL, '', NULL, '', 0),
+		('org_1', 'tok_2', 'usr_2', 'agent', 'limited', 'limited', 4, 1, 'carnet_agt_', 'l2', 1, '', 'ses_2', 9000, NULL, '', NULL, '', 7),
+		('org_1', 'tok_3', 'usr_1', 'agent', 'ended', 'ended', 4, 0, 'carnet_agt_', 'l3', 1, '', 'ses_1', NULL, 3, 'usr_1', 5, 'usr_1', 0)`,
 	`INSERT INTO token_projects (organization_id, token_id, project_id) VALUES ('org_1', 'tok_2', 'prj_1'), ('org_1', 'tok_2', 'prj_2')`,
 	`INSERT INTO credentials (lookup_id, digest, organization_id, token_id, created_at, valid_until) VALUES
 		('l1', x'f1', 'org_1', 'tok_1', 1, NULL), ('l2', x'f2', 'org_1', 'tok_2', 1, NULL), ('l0', x'f0', 'org_1', 'tok_2', 1, 8000), ('l3', x'f3', 'org_1', 'tok_3', 1, NULL)`,

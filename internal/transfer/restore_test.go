@@ -52,6 +52,28 @@ func TestRestoreTakesOverEveryLossOfAuthority(t *testing.T) {
 		"token paused": {
 			`UPDATE tokens SET paused_at = 77 WHERE id = 'tok_2'`, "1 tokens paused", `SELECT paused_at FROM tokens WHERE id = 'tok_2'`, "77",
 		},
+		"token that its owner paused, and then an admin": {
+			`UPDATE tokens SET paused_by = 'usr_2' WHERE id = 'tok_3'`, "1 tokens paused", `SELECT paused_at, paused_by FROM tokens WHERE id = 'tok_3'`, "5 usr_2",
+		},
+		"token resumed": {
+			`UPDATE tokens SET paused_at = NULL, paused_by = '' WHERE id = 'tok_3'`, "", `SELECT paused_at, paused_by FROM tokens WHERE id = 'tok_3'`, "5 usr_1",
+		},
+		"agents turned off": {
+			`UPDATE organizations SET agents_off = 1`, "1 agent policies narrowed", `SELECT agents_off, agent_scopes FROM organizations`, "1 -1",
+		},
+		"agents kept from scopes": {
+			`UPDATE organizations SET agent_scopes = 5`, "1 agent policies narrowed", `SELECT agent_scopes FROM organizations`, "5",
+		},
+		"agents kept from destroying, and let destroy something else": {
+			`UPDATE organizations SET agent_destructive = 'projects:delete tasks:delete'`, "1 agent policies narrowed", `SELECT agent_destructive FROM organizations`, "tasks:delete",
+		},
+		"agents limited further": {
+			`UPDATE organizations SET agent_max_days = 7, agent_write_rate = 10`, "1 agent policies narrowed", `SELECT agent_max_days, agent_write_rate FROM organizations`, "7 10",
+		},
+		"agents let do more": {
+			`UPDATE organizations SET agent_max_days = NULL, agent_write_rate = NULL, agent_destructive = 'projects:delete tasks:delete comments:delete'`, "",
+			`SELECT agent_max_days, agent_write_rate, agent_destructive FROM organizations`, "30 1000 tasks:delete comments:delete",
+		},
 		"token that rests": {
 			`UPDATE tokens SET resting_since = 77 WHERE id = 'tok_2'`, "1 tokens rest as they did", `SELECT resting_since FROM tokens WHERE id = 'tok_2'`, "77",
 		},
@@ -334,7 +356,8 @@ func TestOldStoreOfAnOlderSchemaIsUnderstood(t *testing.T) {
 	change(t, dir, `UPDATE tokens SET revoked_at = 77 WHERE id = 'tok_1'`)
 	older(t, file(dir))
 	done, err := transfer.Restore(t.Context(), dir, backup, transfer.Undecided, moment)
-	if err != nil || told(done) != "1 tokens revoked" {
+	// It knew no agent policy: agents are let do what they are by default.
+	if err != nil || told(done) != "1 tokens revoked, 1 agent policies narrowed" {
 		t.Errorf("told %q (%s), error %v", told(done), done.Why, err)
 	}
 	if got := read(t, done.Kept, `SELECT max(version_id) FROM goose_db_version`); got != "2" {

@@ -109,14 +109,16 @@ func (s *Service) change(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 // changed works out the token's new grant, and whether it goes beyond the old one in any way.
 func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller, before Token, change Change) (after grant, widens bool, err error) {
 	after = grant{now: s.Now(), name: before.Name, scopes: before.scopes, projects: before.projectSet(), expiresAt: before.ExpiresAt, purpose: before.purpose}
+	after.standing.OrganizationID = before.organizationID
 	if before.Role != nil {
 		if after.standing, err = s.standing(ctx, tx, caller, before.Organization); err != nil {
 			return after, false, err
 		}
 		after.role, _ = access.ParseRole(after.standing.Role)
-		if err := s.bind(ctx, tx, &after, lenient); err != nil {
-			return after, false, err
-		}
+	}
+	// Former members are bound, too: the token works again when they come back.
+	if err := s.bind(ctx, tx, &after, lenient); err != nil {
+		return after, false, err
 	}
 	var wrong []problem.Field
 	complain := func(f *problem.Field) {

@@ -205,7 +205,7 @@ func (s *Service) bind(ctx context.Context, q db.Queryer, g *grant, how strictne
 
 // covers reports whether the grant's user can make anything of a scope, and its organization lets them.
 func (g *grant) covers(scope access.Scope) bool {
-	return scope.CoveredBy(g.role) && (g.purpose != access.Agent || access.ScopeSet(scope).Within(g.policy.Scopes))
+	return scope.CoveredBy(g.role) && (g.purpose != access.Agent || !g.policy.Off && access.ScopeSet(scope).Within(g.policy.Scopes))
 }
 
 // parseScopes reads scope names. The message names scopes of the catalogue only: what was sent is never echoed.
@@ -240,7 +240,8 @@ func (g *grant) parseScopes(names []string, how strictness) (access.Scopes, *pro
 // expiry works out when the token ends, exactly, from what was asked. Nothing asked: never for personal tokens, 90 days
 // for agents, or less where their organization says so.
 func (g *grant) expiry(at *time.Time, days *int) (*time.Time, *problem.Field) {
-	location, end := "body.expires_at", time.Time{}
+	location := "body.expires_at"
+	var end time.Time
 	switch {
 	case at != nil && days != nil:
 		return nil, &problem.Field{Location: "body.expires_in_days", Message: "give either this or expires_at, not both"}

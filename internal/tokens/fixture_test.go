@@ -40,15 +40,34 @@ type world struct {
 	tokens   *tokens.Service
 	verify   *verify.Service
 	uses     *lastuse.Tracker
+	mailbox  *mailbox
 	mu       sync.Mutex
 	clock    time.Time
 	sessions map[string]access.Caller
 }
 
-type noMail struct{}
+// mailbox keeps the mails that would go out.
+type mailbox struct {
+	mu    sync.Mutex
+	mails []mail.Message
+}
 
-func (noMail) Post(mail.Message) {}
-func (noMail) Close() error      { return nil }
+func (b *mailbox) Post(m mail.Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mails = append(b.mails, m)
+}
+
+func (b *mailbox) Close() error { return nil }
+
+// take returns the mails that came since the last time.
+func (b *mailbox) take() []mail.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	mails := b.mails
+	b.mails = nil
+	return mails
+}
 
 // each runs a test on every engine, in a world with the organization acme: olga owns it, mel is a member, gus a guest;
 // zoe is in another one, zeta.
@@ -75,19 +94,20 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 
 func (w *world) build() {
 	log, record := slog.New(slog.DiscardHandler), audit.New(w.now)
-	w.uses = lastuse.New()
+	w.uses, w.mailbox = lastuse.New(), &mailbox{}
 	late, sessionUses := lastuse.New(), lastuse.New()
 	cursors, keys := page.New([]byte("test")), idempotency.New(w.db, w.now)
 	w.account = account.New(account.Config{
-		DB: w.db, Audit: record, Mail: noMail{}, Now: w.now, Log: log, Uses: sessionUses, SignInsPerMinute: 1e6,
+		DB: w.db, Audit: record, Mail: w.mailbox, Now: w.now, Log: log, Uses: sessionUses, SignInsPerMinute: 1e6,
 		PasswordCost: account.Cost{Memory: 8, Passes: 1, Threads: 1},
 	})
 	w.org = org.New(org.Config{DB: w.db, Audit: record, Accounts: w.account, Cursors: cursors, Now: w.now, Log: log})
 	w.work = work.New(work.Config{DB: w.db, Audit: record, Idempotency: keys, Cursors: cursors, Now: w.now})
 	w.tokens = tokens.New(tokens.Config{
-		DB: w.db, Audit: record, Account: w.account, Work: w.work, Idempotency: keys, Cursors: cursors, Now: w.now, Log: log,
-		Uses: w.uses, LateUses: late,
+		DB: w.db, Audit: record, Account: w.account, Org: w.org, Work: w.work, Idempotency: keys, Cursors: cursors, Now: w.now, Log: log,
+		Mail: w.mailbox, PublicURL: "https://carnet.example", Uses: w.uses, LateUses: late,
 	})
+	w.org.Agents = w.tokens
 	w.verify = verify.New(verify.Config{DB: w.db, Now: w.now, TokenUses: w.uses, SessionUses: sessionUses, LateUses: late})
 }
 
@@ -226,4 +246,25 @@ func names(list []tokens.Token) string {
 		n = append(n, t.Name)
 	}
 	return strings.Join(n, " ")
+}
+
+// join makes somebody who belongs to an organization.
+func (w *world) join(name, slug, role string) {
+	w.t.Helper()
+	_, err := w.account.CreateUser(w.t.Context(), account.NewUser{Email: name + "@example.com", Name: name, Password: password, Verified: true})
+	w.ok(err)
+	w.ok(w.org.Operators().AddMember(w.t.Context(), slug, name+"@example.com", role))
+}
+
+// agent makes a token for an agent.
+func (w *world) agent(owner, slug, name, client string) tokens.Issued {
+	w.t.Helper()
+	return w.create(w.as(owner), tokens.Draft{Name: name, Organization: slug, Scopes: []string{"projects:read", "tasks:write"}, Purpose: "agent", Client: tokens.Client{Name: client}})
+}
+
+// policy changes the agent policy of acme.
+func (w *world) policy(change org.PolicyChange) {
+	w.t.Helper()
+	_, err := w.org.SetAgentPolicy(w.t.Context(), w.as("olga"), "acme", change)
+	w.ok(err)
 }

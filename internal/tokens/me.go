@@ -134,7 +134,7 @@ func coverable(held access.Permissions) []string {
 type Preview struct {
 	Permissions Permissions `json:"permissions"`
 	Sentence    string      `json:"sentence"`
-	NotCovered  []string    `json:"not_covered"` // scopes that the caller's role does not cover
+	NotCovered  []string    `json:"not_covered"` // scopes that the caller's role, or for agents the policy, does not cover
 	ExpiresAt   *time.Time  `json:"expires_at"`
 }
 
@@ -177,7 +177,7 @@ func (s *Service) Preview(ctx context.Context, caller access.Caller, draft Draft
 func sentence(g grant, would access.Caller, p Permissions) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Acts as you in %s, where you are %s.", g.standing.Name, withArticle(g.role.String()))
-	reads, writes := abilities(would)
+	reads, writes := abilities(g)
 	switch {
 	case len(reads)+len(writes) == 0:
 		b.WriteString(" It can only say who it is.")
@@ -196,18 +196,19 @@ func sentence(g grant, would access.Caller, p Permissions) string {
 	return b.String()
 }
 
-// abilities names the resources that the scopes let through and the role covers: those only read, and those changed.
-func abilities(would access.Caller) (reads, writes []string) {
+// abilities names the resources that the scopes let through, and role and agent policy cover: those only read, and those
+// changed.
+func abilities(g grant) (reads, writes []string) {
 	words := map[string]string{"audit": "the audit log", "members": "the list of members"}
 	written := map[string]bool{}
 	for _, entry := range access.Catalogue() {
-		if entry.Write && would.Scopes.Has(entry.Scope) && entry.Scope.CoveredBy(would.Role) {
+		if entry.Write && g.scopes.Has(entry.Scope) && g.covers(entry.Scope) {
 			written[entry.Resource] = true
 			writes = append(writes, entry.Resource)
 		}
 	}
 	for _, entry := range access.Catalogue() {
-		if entry.Write || written[entry.Resource] || !would.Scopes.Has(entry.Scope) || !entry.Scope.CoveredBy(would.Role) {
+		if entry.Write || written[entry.Resource] || !g.scopes.Has(entry.Scope) || !g.covers(entry.Scope) {
 			continue
 		}
 		word, special := words[entry.Resource]

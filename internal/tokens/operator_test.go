@@ -18,10 +18,10 @@ func (w *world) rest() {
 }
 
 // exec changes the store past the features.
-func (w *world) exec(statement string) {
+func (w *world) exec(statement string, args ...any) {
 	w.t.Helper()
 	w.ok(w.db.Write(w.t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, statement)
+		_, err := tx.ExecContext(ctx, statement, args...)
 		return err
 	}))
 }

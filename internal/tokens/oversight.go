@@ -60,6 +60,7 @@ type extended struct {
 	more []any
 }
 
+// Scan reads the token's columns into what it is given, and the others into what e has for them.
 func (e extended) Scan(into ...any) error { return e.row.Scan(append(into, e.more...)...) }
 
 func (s *Service) scanOverseen(row scanner) (o Overseen, err error) {
@@ -78,6 +79,19 @@ func (s *Service) Agents(ctx context.Context, caller access.Caller, slug string,
 	if query.Invalid != nil {
 		return none, query.Invalid
 	}
+	listing, err := s.agentListing(caller, query)
+	if err != nil {
+		return none, err
+	}
+	listed, err := page.List(ctx, s.DB.Read(), listing)
+	if err != nil {
+		return none, err
+	}
+	return listed, s.addOverseenProjects(ctx, s.DB.Read(), listed.Items)
+}
+
+// agentListing lists agents of the organization that the caller acts in.
+func (s *Service) agentListing(caller access.Caller, query AgentQuery) (page.Listing[Overseen], error) {
 	args := &db.Args{}
 	selected := s.overseenSelect(args)
 	conditions := []string{"t.organization_id = " + args.Add(caller.Organization), "t.purpose = 'agent'"}
@@ -90,21 +104,17 @@ func (s *Service) Agents(ctx context.Context, caller access.Caller, slug string,
 	if len(query.State) > 0 {
 		condition, err := s.stateCondition(query.State, args)
 		if err != nil {
-			return none, err
+			return page.Listing[Overseen]{}, err
 		}
 		conditions = append(conditions, condition)
 	}
-	listed, err := page.List(ctx, s.DB.Read(), page.Listing[Overseen]{
+	return page.Listing[Overseen]{
 		Cursors: s.Cursors,
 		Binding: page.Binding(caller, "agents "+caller.Organization, page.Filter("member", query.Member...), page.Filter("client", query.Client...), page.Filter("state", query.State...)),
 		Request: query.Request, Sorts: sorts, Default: "-created_at", ID: "t.id",
 		Select: selected, Where: strings.Join(conditions, " AND "), Args: args,
 		Scan: func(r page.Row) (Overseen, error) { return s.scanOverseen(r) },
-	})
-	if err != nil {
-		return none, err
-	}
-	return listed, s.addOverseenProjects(ctx, s.DB.Read(), listed.Items)
+	}, nil
 }
 
 func (s *Service) addOverseenProjects(ctx context.Context, q db.Queryer, list []Overseen) error {
@@ -290,14 +300,14 @@ func (s *Service) RevokeAgents(ctx context.Context, caller access.Caller, slug s
 	ended := map[string][]Overseen{}
 	count := 0
 	for {
-		batch, err := s.revokeBatch(ctx, caller, slug, which, reason)
+		batch, more, err := s.revokeBatch(ctx, caller, slug, which, reason)
 		if err != nil {
 			return Removed{}, fmt.Errorf("revoke agents: %w", err)
 		}
 		for _, o := range batch {
 			ended[o.Owner.UserID] = append(ended[o.Owner.UserID], o)
 		}
-		if count += len(batch); len(batch) < removalBatch {
+		if count += len(batch); !more {
 			break
 		}
 	}
@@ -307,7 +317,9 @@ func (s *Service) RevokeAgents(ctx context.Context, caller access.Caller, slug s
 	return Removed{Revoked: count, RevokedAt: db.Time(db.Micros(s.Now()))}, nil
 }
 
-func (s *Service) revokeBatch(ctx context.Context, caller access.Caller, slug string, which AgentSelection, reason string) (done []Overseen, err error) {
+// revokeBatch ends some of the agents, and reports whether there may be more. Of those that it found, others may have
+// ended some.
+func (s *Service) revokeBatch(ctx context.Context, caller access.Caller, slug string, which AgentSelection, reason string) (done []Overseen, more bool, err error) {
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		done = nil // of a former try
 		acting, err := s.Org.Acting(ctx, tx, caller, slug, access.OrganizationAdminister)
@@ -321,6 +333,7 @@ func (s *Service) revokeBatch(ctx context.Context, caller access.Caller, slug st
 		if err != nil {
 			return fmt.Errorf("find agents: %w", err)
 		}
+		more = len(ids) == removalBatch
 		if err := s.DB.Hold(ctx, tx, ids...); err != nil {
 			return err
 		}
@@ -337,5 +350,5 @@ func (s *Service) revokeBatch(ctx context.Context, caller access.Caller, slug st
 		}
 		return nil
 	})
-	return done, err
+	return done, more, err
 }

@@ -34,7 +34,9 @@ WHERE t.user_id = $1 AND t.id >= sqlc.arg(first) AND t.id <= sqlc.arg(last)
 ORDER BY tp.token_id, tp.project_id;
 
 -- name: SetToken :exec
-UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5
+-- A later end is announced anew.
+UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5,
+    end_announced = CASE WHEN expires_at < $5 THEN 0 ELSE end_announced END
 WHERE organization_id = $6 AND id = $7;
 
 -- name: DeleteTokenProjects :exec

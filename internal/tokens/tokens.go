@@ -44,6 +44,9 @@ type Freshness interface {
 	Fresh(caller access.Caller) error
 }
 
+// Postman takes mails to deliver, and returns at once.
+type Postman interface{ Post(m mail.Message) }
+
 // Config is what the service needs.
 type Config struct {
 	DB          *db.DB
@@ -51,7 +54,7 @@ type Config struct {
 	Account     Freshness
 	Work        *work.Service
 	Org         *org.Service
-	Mail        *mail.Sender
+	Mail        Postman
 	PublicURL   string // without a slash at its end; links in mails begin with it
 	Idempotency *idempotency.Store
 	Cursors     *page.Cursors

@@ -741,7 +741,8 @@ func (q *Queries) SetPaused(ctx context.Context, arg SetPausedParams) (int64, er
 }
 
 const setToken = `-- name: SetToken :exec
-UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5
+UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5,
+    end_announced = CASE WHEN expires_at < $5 THEN 0 ELSE end_announced END
 WHERE organization_id = $6 AND id = $7
 `
 
@@ -755,6 +756,7 @@ type SetTokenParams struct {
 	ID             string
 }
 
+// A later end is announced anew.
 func (q *Queries) SetToken(ctx context.Context, arg SetTokenParams) error {
 	_, err := q.db.ExecContext(ctx, setToken,
 		arg.Name,

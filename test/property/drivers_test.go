@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -19,6 +20,7 @@ func init() {
 	work()
 	tokens()
 	organizations()
+	agents()
 	accounts()
 }
 
@@ -109,9 +111,9 @@ func (p *attempt) sameSet(what string, got, want []string) {
 }
 
 func work() {
-	list := func(scope, field string, want func(*attempt, *organization) []string) func(*attempt) {
+	list := func(permission, field string, want func(*attempt, *organization) []string) func(*attempt) {
 		return func(p *attempt) {
-			o, v := p.w.gate(p.c, scope, false)
+			o, v := p.w.gate(p.c, permission, false)
 			if v != allowed {
 				p.expect(p.send("", ""), v)
 				return
@@ -133,7 +135,7 @@ func work() {
 		}
 	}
 	drivers["createProject"] = func(p *attempt) {
-		o, v := p.w.gate(p.c, "projects:write", false)
+		o, v := p.w.gate(p.c, "projects:create", false)
 		if v == allowed {
 			switch {
 			case p.c.token != nil && p.c.token.projects != nil:
@@ -145,7 +147,7 @@ func work() {
 		visibility := rapid.SampledFrom([]string{"private", "organization"}).Draw(p.t, "visibility")
 		key := fmt.Sprintf("N%d", len(p.w.projects))
 		r := p.send("", fmt.Sprintf(`{"key": %q, "name": "new", "visibility": %q}`, key, visibility))
-		if p.expect(r, v) {
+		if p.expectWrite(r, v) {
 			p.w.projects = append(p.w.projects, &project{
 				id: idOf(p, r.Body.Bytes()), key: key, org: o, visibility: visibility, roles: map[*user]string{p.c.user(): "lead"},
 			})
@@ -153,7 +155,7 @@ func work() {
 	}
 	onProject("getProject", "projects:read", "viewer", "", nil)
 	onProject("changeProject", "projects:write", "lead", `{"status": "on_hold"}`, nil)
-	onProject("deleteProject", "projects:write", "lead", "", func(x *project) { x.deleted = true })
+	onProject("deleteProject", "projects:delete", "lead", "", func(x *project) { x.deleted = true })
 	onProject("createTask", "tasks:write", "contributor", "", nil)
 	drivers["createTask"] = func(p *attempt) {
 		x, xid := p.drawProject()
@@ -163,7 +165,7 @@ func work() {
 			title = x.marker()
 		}
 		r := p.send("", fmt.Sprintf(`{"title": %q}`, title), xid)
-		if p.expect(r, v) {
+		if p.expectWrite(r, v) {
 			p.w.tasks = append(p.w.tasks, &task{id: idOf(p, r.Body.Bytes()), project: x})
 		}
 	}
@@ -191,19 +193,19 @@ func work() {
 		if x != nil && !x.deleted {
 			return // whether restoring what is there is an error or nothing is no matter of authority
 		}
-		if p.expect(p.send("", "", xid), v) {
+		if p.expectWrite(p.send("", "", xid), v) {
 			x.deleted = false
 		}
 	}
 	onTask("getTask", "tasks:read", "viewer", "", nil)
 	onTask("changeTask", "tasks:write", "contributor", `{"status": "done"}`, nil)
-	onTask("deleteTask", "tasks:write", "contributor", "", func(x *task) { x.deleted = true })
+	onTask("deleteTask", "tasks:delete", "contributor", "", func(x *task) { x.deleted = true })
 	drivers["restoreTask"] = func(p *attempt) {
 		x, xid := p.drawTask()
 		if x != nil && !x.deleted {
 			return
 		}
-		if p.expect(p.send("", "", xid), p.taskVerdict(x, "tasks:write", "contributor", true)) {
+		if p.expectWrite(p.send("", "", xid), p.taskVerdict(x, "tasks:write", "contributor", true)) {
 			x.deleted = false
 		}
 	}
@@ -211,16 +213,16 @@ func work() {
 	sharing()
 }
 
-func (p *attempt) projectVerdict(x *project, scope, least string) verdict {
-	o, v := p.w.gate(p.c, scope, false)
+func (p *attempt) projectVerdict(x *project, permission, least string) verdict {
+	o, v := p.w.gate(p.c, permission, false)
 	if v == allowed {
 		v = p.c.inProject(o, x, x != nil && x.deleted, least)
 	}
 	return v
 }
 
-func (p *attempt) taskVerdict(x *task, scope, least string, deleted bool) verdict {
-	o, v := p.w.gate(p.c, scope, false)
+func (p *attempt) taskVerdict(x *task, permission, least string, deleted bool) verdict {
+	o, v := p.w.gate(p.c, permission, false)
 	if v != allowed {
 		return v
 	}
@@ -230,19 +232,30 @@ func (p *attempt) taskVerdict(x *task, scope, least string, deleted bool) verdic
 	return p.c.inProject(o, x.project, x.project.deleted || x.deleted != deleted, least)
 }
 
-func onProject(operation, scope, least, body string, effect func(*project)) {
+// through compares the answer with the verdict, of a read or of a write.
+func (p *attempt) through(r *httptest.ResponseRecorder, v verdict) bool {
+	p.t.Helper()
+	if p.o.method == http.MethodGet {
+		return p.expect(r, v)
+	}
+	return p.expectWrite(r, v)
+}
+
+func onProject(operation, permission, least, body string, effect func(*project)) {
 	drivers[operation] = func(p *attempt) {
 		x, xid := p.drawProject()
-		if p.expect(p.send("", body, xid), p.projectVerdict(x, scope, least)) && effect != nil {
+		r, v := p.send("", body, xid), p.projectVerdict(x, permission, least)
+		if p.through(r, v) && effect != nil {
 			effect(x)
 		}
 	}
 }
 
-func onTask(operation, scope, least, body string, effect func(*task)) {
+func onTask(operation, permission, least, body string, effect func(*task)) {
 	drivers[operation] = func(p *attempt) {
 		x, xid := p.drawTask()
-		if p.expect(p.send("", body, xid), p.taskVerdict(x, scope, least, false)) && effect != nil {
+		r, v := p.send("", body, xid), p.taskVerdict(x, permission, least, false)
+		if p.through(r, v) && effect != nil {
 			effect(x)
 		}
 	}
@@ -272,30 +285,45 @@ func comments() {
 			text = x.project.marker()
 		}
 		r := p.send("", fmt.Sprintf(`{"body": %q}`, text), xid)
-		if p.expect(r, v) {
+		if p.expectWrite(r, v) {
 			p.w.comments = append(p.w.comments, &comment{id: idOf(p, r.Body.Bytes()), task: x, author: p.c.user()})
 		}
 	}
-	onComment := func(operation, body string, may func(p *attempt, c *comment) bool, effect func(*comment)) {
-		drivers[operation] = func(p *attempt) {
-			c := rapid.SampledFrom(p.w.comments).Draw(p.t, "comment")
-			o, v := p.w.gate(p.c, "comments:write", false)
-			if v == allowed {
-				v = p.c.inProject(o, c.task.project, c.task.project.deleted || c.task.deleted || c.deleted, "contributor")
-			}
-			if v == allowed && !may(p, c) {
-				v = verdict{http.StatusForbidden, "role_insufficient"}
-			}
-			if p.expect(p.send("", body, c.id), v) && effect != nil {
-				effect(c)
-			}
+	drivers["changeComment"] = func(p *attempt) {
+		c := rapid.SampledFrom(p.w.comments).Draw(p.t, "comment")
+		o, v := p.w.gate(p.c, "comments:write", false)
+		if v == allowed {
+			v = p.c.inProject(o, c.task.project, c.task.project.deleted || c.task.deleted || c.deleted, "contributor")
+		}
+		if v == allowed && c.author != p.c.user() {
+			v = verdict{http.StatusForbidden, "role_insufficient"}
+		}
+		p.expectWrite(p.send("", `{"body": "changed"}`, c.id), v)
+	}
+	drivers["deleteComment"] = func(p *attempt) {
+		c := rapid.SampledFrom(p.w.comments).Draw(p.t, "comment")
+		// Whose it is decides what it takes, and shows only to who sees it.
+		o, v := p.w.gate(p.c, "comments:delete", false)
+		if v == (verdict{http.StatusForbidden, "policy_denied"}) && p.c.credential() == allowed {
+			o, v = p.w.gate(p.c, "comments:moderate", false)
+		}
+		needed, least := "comments:moderate", "lead"
+		if c.author == p.c.user() {
+			needed, least = "comments:delete", "contributor"
+		}
+		if v == allowed {
+			v = p.c.inProject(o, c.task.project, c.task.project.deleted || c.task.deleted || c.deleted, "viewer")
+		}
+		if v == allowed && !p.c.let(needed) {
+			v = verdict{http.StatusForbidden, "policy_denied"}
+		}
+		if v == allowed {
+			v = p.c.inProject(o, c.task.project, false, least)
+		}
+		if p.expectWrite(p.send("", "", c.id), v) {
+			c.deleted = true
 		}
 	}
-	author := func(p *attempt, c *comment) bool { return c.author == p.c.user() }
-	onComment("changeComment", `{"body": "changed"}`, author, nil)
-	onComment("deleteComment", "", func(p *attempt, c *comment) bool {
-		return author(p, c) || effective(c.task.project, p.c.user()) == "lead"
-	}, func(c *comment) { c.deleted = true })
 }
 
 // sharing is for people who lead a project.
@@ -392,6 +420,22 @@ func tokens() {
 	own("getTokenActivity", "", fine, nil)
 	own("revokeToken", "", fine, func(x *tokenOf) { x.state = "revoked" })
 	own("changeToken", `{"name": "renamed"}`, lives, nil)
+	paused := func(p *attempt, x *tokenOf) verdict {
+		switch {
+		case !x.agent:
+			return verdict{http.StatusConflict, "conflict"}
+		case p.o.id == "resumeToken" && x.paused && x.pausedBy != x.user:
+			return verdict{http.StatusForbidden, "role_insufficient"}
+		default:
+			return lives(p, x)
+		}
+	}
+	own("pauseToken", "", paused, func(x *tokenOf) {
+		if !x.paused {
+			x.paused, x.pausedBy = true, x.user
+		}
+	})
+	own("resumeToken", "", paused, func(x *tokenOf) { x.paused = false })
 	drivers["rotateToken"] = func(p *attempt) {
 		x := rapid.SampledFrom(p.w.tokens).Draw(p.t, "token in the path")
 		v := p.personal()
@@ -439,10 +483,21 @@ func draft(p *attempt, create bool) {
 	if len(scopes) == 0 {
 		scopes = []string{"projects:read"}
 	}
+	agent := rapid.Bool().Draw(p.t, "for an agent")
+	if v == allowed && create && agent && o.policy.off {
+		v = verdict{http.StatusForbidden, "policy_denied"}
+	}
+	beyond := func(scope string) bool { return !cover(o.policy.scopes, scope) }
+	if v == allowed && create && agent && slices.ContainsFunc(scopes, beyond) {
+		v = verdict{http.StatusUnprocessableEntity, "validation_failed"}
+	}
 	if v == allowed && create && slices.Contains(scopes, "audit:read") && o.roles[u] != "owner" && o.roles[u] != "admin" {
 		v = verdict{http.StatusUnprocessableEntity, "validation_failed"}
 	}
 	body := map[string]any{"name": "drawn", "organization": o.slug, "scopes": scopes}
+	if agent {
+		body["purpose"] = "agent"
+	}
 	var chosen []*project
 	if rapid.Bool().Draw(p.t, "limits") {
 		ids := []string{}
@@ -472,7 +527,21 @@ func draft(p *attempt, create bool) {
 	if err := json.Unmarshal(r.Body.Bytes(), &got); err != nil || got.Value == "" {
 		p.t.Fatalf("created token: %v\n%s", err, r.Body)
 	}
-	p.w.tokens = append(p.w.tokens, &tokenOf{id: got.Token.ID, value: got.Value, user: u, org: o, scopes: scopes, projects: chosen, state: "live"})
+	p.w.tokens = append(p.w.tokens, &tokenOf{id: got.Token.ID, value: got.Value, user: u, org: o, scopes: scopes, projects: chosen, state: "live", agent: agent})
+}
+
+// inside judges a route about an organization that needs one of the roles there, or any.
+func inside(p *attempt, o *organization, least ...string) verdict {
+	v := p.personal()
+	switch role := o.roles[p.c.user()]; {
+	case v != allowed:
+		return v
+	case role == "":
+		return verdict{http.StatusNotFound, "not_found"}
+	case len(least) > 0 && !slices.Contains(least, role):
+		return verdict{http.StatusForbidden, "role_insufficient"}
+	}
+	return allowed
 }
 
 func organizations() {
@@ -489,18 +558,6 @@ func organizations() {
 			}
 		}
 		p.sameIDs("slug", "limit=1", want)
-	}
-	inside := func(p *attempt, o *organization, least ...string) verdict {
-		v := p.personal()
-		switch role := o.roles[p.c.user()]; {
-		case v != allowed:
-			return v
-		case role == "":
-			return verdict{http.StatusNotFound, "not_found"}
-		case len(least) > 0 && !slices.Contains(least, role):
-			return verdict{http.StatusForbidden, "role_insufficient"}
-		}
-		return allowed
 	}
 	drivers["getOrganization"] = func(p *attempt) {
 		o := rapid.SampledFrom(p.w.orgs).Draw(p.t, "organization")
@@ -532,8 +589,8 @@ func organizations() {
 		}
 		p.expect(p.send("", `{"email": "nobody@example.com", "role": "guest"}`, o.slug), v)
 	}
-	drivers["changeOrganizationMember"] = func(p *attempt) { changeMember(p, inside) }
-	drivers["removeOrganizationMember"] = func(p *attempt) { removeMember(p, inside) }
+	drivers["changeOrganizationMember"] = changeMember
+	drivers["removeOrganizationMember"] = removeMember
 }
 
 func owners(o *organization) (n int) {
@@ -545,7 +602,7 @@ func owners(o *organization) (n int) {
 	return n
 }
 
-func changeMember(p *attempt, inside func(*attempt, *organization, ...string) verdict) {
+func changeMember(p *attempt) {
 	o, u := rapid.SampledFrom(p.w.orgs).Draw(p.t, "organization"), rapid.SampledFrom(p.w.users).Draw(p.t, "member")
 	role := rapid.SampledFrom(roles).Draw(p.t, "new role")
 	v := inside(p, o, "owner", "admin")
@@ -564,7 +621,7 @@ func changeMember(p *attempt, inside func(*attempt, *organization, ...string) ve
 	}
 }
 
-func removeMember(p *attempt, inside func(*attempt, *organization, ...string) verdict) {
+func removeMember(p *attempt) {
 	o, u := rapid.SampledFrom(p.w.orgs).Draw(p.t, "organization"), rapid.SampledFrom(p.w.users).Draw(p.t, "member")
 	self := p.c.session != nil && u == p.c.user()
 	var v verdict

@@ -74,24 +74,60 @@ func (c caller) credential() verdict {
 		return verdict{401, "token_expired"}
 	case x.user.suspended || x.org.roles[x.user] == "":
 		return verdict{403, "token_inert"}
-	case x.state == "paused":
+	case x.agent && x.org.policy.off:
+		return verdict{403, "policy_denied"}
+	case x.paused:
 		return verdict{403, "token_paused"}
 	default:
 		return allowed
 	}
 }
 
-// holds says whether the token's scopes cover the one that is needed: itself, or its write for a read.
-func (c caller) holds(scope string) bool {
-	if c.token == nil {
-		return true
-	}
-	resource, verb, _ := strings.Cut(scope, ":")
-	return slices.Contains(c.token.scopes, scope) || verb == "read" && slices.Contains(c.token.scopes, resource+":write")
+// cover says whether scopes cover a permission: the one of its name, or the resource's write for all else about it.
+func cover(scopes []string, permission string) bool {
+	resource, _, _ := strings.Cut(permission, ":")
+	return slices.Contains(scopes, permission) || slices.Contains(scopes, resource+":write")
 }
 
-// gate is everything before a particular thing is looked at: credential, kind, scope, organization.
-func (w *world) gate(c caller, scope string, sessionOnly bool) (*organization, verdict) {
+func (c caller) holds(permission string) bool {
+	return c.token == nil || cover(c.token.scopes, permission)
+}
+
+var destructive = []string{"projects:delete", "tasks:delete", "comments:delete", "comments:moderate"}
+
+// let says whether the organization of an agent lets agents do it. Nobody else is asked.
+func (c caller) let(permission string) bool {
+	if c.token == nil || !c.token.agent {
+		return true
+	}
+	policy := c.token.org.policy
+	return cover(policy.scopes, permission) && (!slices.Contains(destructive, permission) || slices.Contains(policy.destructive, permission))
+}
+
+// stateOf is how a token is listed.
+func stateOf(x *tokenOf) string {
+	switch {
+	case x.state != "live":
+		return x.state
+	case x.user.suspended || x.org.roles[x.user] == "" || x.agent && x.org.policy.off:
+		return "inert"
+	case x.paused:
+		return "paused"
+	default:
+		return "live"
+	}
+}
+
+// spending says what becomes of a write that is allowed: an agent makes as many in an hour as its organization says.
+func (c caller) spending(v verdict) verdict {
+	if v == allowed && c.token != nil && c.token.agent && c.token.org.policy.writes > 0 && c.token.writes >= c.token.org.policy.writes {
+		return verdict{429, "rate_limited"}
+	}
+	return v
+}
+
+// gate is everything before a particular thing is looked at: credential, kind, scope, agent policy, organization.
+func (w *world) gate(c caller, permission string, sessionOnly bool) (*organization, verdict) {
 	if v := c.credential(); v != allowed {
 		return nil, v
 	}
@@ -99,8 +135,11 @@ func (w *world) gate(c caller, scope string, sessionOnly bool) (*organization, v
 		if sessionOnly {
 			return nil, verdict{403, "signin_required"}
 		}
-		if scope != "" && !c.holds(scope) {
+		if permission != "" && !c.holds(permission) {
 			return nil, verdict{403, "scope_missing"}
+		}
+		if permission != "" && !c.let(permission) {
+			return nil, verdict{403, "policy_denied"}
 		}
 		if c.header != "" && c.header != c.token.org.slug {
 			return nil, verdict{404, "not_found"}
@@ -168,16 +207,19 @@ func (w *world) visibleMembers(c caller, o *organization) (ids []string) {
 // permissions are the names of what the caller may do in a project, as /me lists them.
 func (c caller) permissions(p *project) (names []string) {
 	role := effective(p, c.user())
-	for _, n := range []struct{ permission, scope, least string }{
-		{"projects:read", "projects:read", "viewer"},
-		{"projects:write", "projects:write", "lead"},
-		{"tasks:read", "tasks:read", "viewer"},
-		{"tasks:write", "tasks:write", "contributor"},
-		{"comments:read", "comments:read", "viewer"},
-		{"comments:write", "comments:write", "contributor"},
-		{"comments:moderate", "comments:write", "lead"},
+	for _, n := range []struct{ permission, least string }{
+		{"projects:read", "viewer"},
+		{"projects:write", "lead"},
+		{"projects:delete", "lead"},
+		{"tasks:read", "viewer"},
+		{"tasks:write", "contributor"},
+		{"tasks:delete", "contributor"},
+		{"comments:read", "viewer"},
+		{"comments:write", "contributor"},
+		{"comments:delete", "contributor"},
+		{"comments:moderate", "lead"},
 	} {
-		if c.holds(n.scope) && rank[role] >= rank[n.least] {
+		if c.holds(n.permission) && c.let(n.permission) && rank[role] >= rank[n.least] {
 			names = append(names, n.permission)
 		}
 	}
@@ -187,13 +229,13 @@ func (c caller) permissions(p *project) (names []string) {
 // organizationPermissions are the same for the organization.
 func (c caller) organizationPermissions(o *organization) (names []string) {
 	role := o.roles[c.user()]
-	if c.holds("projects:write") && role != "guest" && (c.token == nil || c.token.projects == nil) {
+	if c.holds("projects:create") && c.let("projects:create") && role != "guest" && (c.token == nil || c.token.projects == nil) {
 		names = append(names, "projects:create")
 	}
-	if c.holds("members:read") {
+	if c.holds("members:read") && c.let("members:read") {
 		names = append(names, "members:read")
 	}
-	if c.holds("audit:read") && (role == "admin" || role == "owner") {
+	if c.holds("audit:read") && c.let("audit:read") && (role == "admin" || role == "owner") {
 		names = append(names, "audit:read")
 	}
 	return names

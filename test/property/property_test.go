@@ -227,13 +227,27 @@ func (p *attempt) expect(r *httptest.ResponseRecorder, v verdict) bool {
 	return false
 }
 
+// expectWrite does the same for a write, of which an agent may make only so many.
+func (p *attempt) expectWrite(r *httptest.ResponseRecorder, v verdict) bool {
+	p.t.Helper()
+	done := p.expect(r, p.c.spending(v))
+	if done && p.c.token != nil {
+		p.c.token.writes++
+	}
+	return done
+}
+
 func (p *attempt) describe() string {
 	if x := p.c.token; x != nil {
 		restricted := "all projects"
 		if x.projects != nil {
 			restricted = fmt.Sprintf("%d projects", len(x.projects))
 		}
-		return fmt.Sprintf("token of a %q, %s, scopes %v, %s, header %q", x.org.roles[x.user], x.state, x.scopes, restricted, p.c.header)
+		kind := "personal token"
+		if x.agent {
+			kind = fmt.Sprintf("agent under %+v, after %d writes,", x.org.policy, x.writes)
+		}
+		return fmt.Sprintf("%s of a %q, %s, scopes %v, %s, header %q", kind, x.org.roles[x.user], stateOf(x), x.scopes, restricted, p.c.header)
 	}
 	return fmt.Sprintf("session, header %q", p.c.header)
 }

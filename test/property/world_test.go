@@ -37,6 +37,14 @@ type user struct {
 type organization struct {
 	id, slug string
 	roles    map[*user]string
+	policy   policy
+}
+
+// policy is what an organization lets agents do.
+type policy struct {
+	off                 bool
+	scopes, destructive []string
+	writes              int // that an agent makes in an hour; 0: any number
 }
 
 type project struct {
@@ -68,7 +76,12 @@ type tokenOf struct {
 	org       *organization
 	scopes    []string
 	projects  []*project // nil: not restricted
-	state     string     // live, revoked, expired, paused
+	state     string     // live, revoked, expired
+	agent     bool
+	client    string
+	paused    bool
+	pausedBy  *user
+	writes    int // that it made
 }
 
 type session struct {
@@ -116,6 +129,8 @@ func makeWorld(t *rapid.T, d *db.DB) *world {
 				o.roles[u] = rapid.SampledFrom(roles).Draw(t, "role")
 			}
 		}
+		o.policy = drawPolicy(t)
+		o.policy.writes = rapid.SampledFrom([]int{0, 1000, 2}).Draw(t, "writes of an agent")
 		w.orgs = append(w.orgs, o)
 	}
 	for i := range 5 {
@@ -153,16 +168,52 @@ func (w *world) drawProject(t *rapid.T, o *organization, i int) {
 	}
 }
 
+// drawPolicy draws what agents may do, but for how often. Mostly they may work.
+func drawPolicy(t *rapid.T) policy {
+	return policy{
+		off: rapid.IntRange(0, 7).Draw(t, "agents off") == 0, scopes: some(t, "lets", scopeNames), destructive: some(t, "lets destroy", destructive),
+	}
+}
+
+// some draws some of the names, mostly the greater part.
+func some(t *rapid.T, what string, names []string) []string {
+	drawn := []string{}
+	for _, name := range names {
+		if rapid.IntRange(0, 2).Draw(t, what+" "+name) > 0 {
+			drawn = append(drawn, name)
+		}
+	}
+	return drawn
+}
+
+func bitsOf(scopes []string) (bits int64) {
+	for _, s := range scopes {
+		bits |= scopeBits[s]
+	}
+	return bits
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+var clients = []string{"", "Cursor", "Codex"}
+
 func (w *world) drawToken(t *rapid.T) {
 	x := &tokenOf{
 		id: id.New(id.Token), value: token.Mint(token.Personal).Reveal(),
 		user: rapid.SampledFrom(w.users).Draw(t, "token user"), org: rapid.SampledFrom(w.orgs).Draw(t, "token organization"),
-		state: rapid.SampledFrom([]string{"live", "live", "live", "live", "live", "live", "live", "revoked", "expired", "paused"}).Draw(t, "state"),
+		state: rapid.SampledFrom([]string{"live", "live", "live", "live", "live", "live", "live", "live", "revoked", "expired"}).Draw(t, "state"),
+		agent: rapid.Bool().Draw(t, "agent"), paused: rapid.IntRange(0, 9).Draw(t, "paused") == 0, scopes: some(t, "has", scopeNames),
 	}
-	for _, s := range scopeNames {
-		if rapid.IntRange(0, 2).Draw(t, s) > 0 {
-			x.scopes = append(x.scopes, s)
-		}
+	if x.agent {
+		x.value, x.client = token.Mint(token.Agent).Reveal(), rapid.SampledFrom(clients).Draw(t, "client")
+	}
+	if x.paused {
+		x.pausedBy = rapid.SampledFrom(w.users).Draw(t, "paused by")
 	}
 	if rapid.Bool().Draw(t, "restricted") {
 		x.projects = []*project{}
@@ -191,6 +242,10 @@ func (w *world) write(ctx context.Context, tx *sql.Tx) error {
 		if err := run(`INSERT INTO organizations (id, slug, name, plan, created_at) VALUES ($1, $2, 'Org', 'enterprise', 1)`, o.id, o.slug); err != nil {
 			return err
 		}
+		query, args := o.setPolicy()
+		if err := run(query, args...); err != nil {
+			return err
+		}
 		for u, role := range o.roles {
 			if err := run(`INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ($1, $2, $3, 1)`, o.id, u.id, role); err != nil {
 				return err
@@ -201,6 +256,16 @@ func (w *world) write(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	return w.writeCredentials(run)
+}
+
+// setPolicy returns the statement that stores the organization's policy.
+func (o *organization) setPolicy() (query string, args []any) {
+	var writes any
+	if o.policy.writes > 0 {
+		writes = o.policy.writes
+	}
+	return `UPDATE organizations SET agents_off = $1, agent_scopes = $2, agent_destructive = $3, agent_write_rate = $4 WHERE id = $5`,
+		[]any{bit(o.policy.off), bitsOf(o.policy.scopes), strings.Join(o.policy.destructive, " "), writes, o.id}
 }
 
 func (w *world) writeWork(run func(string, ...any) error) error {
@@ -286,20 +351,18 @@ func (w *world) writeToken(run func(string, ...any) error, x *tokenOf) error {
 		revoked = w.now - 1
 	case "expired":
 		expires = w.now - 1
-	case "paused":
-		paused = w.now - 1
 	}
-	var bits int64
-	for _, s := range x.scopes {
-		bits |= scopeBits[s]
+	pausedBy := ""
+	if x.paused {
+		paused, pausedBy = w.now-1, x.pausedBy.id
 	}
-	restricted := 0
-	if x.projects != nil {
-		restricted = 1
+	purpose := "personal"
+	if x.agent {
+		purpose = "agent"
 	}
-	err = run(`INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via, expires_at, revoked_at, paused_at)
-		VALUES ($1, $2, $3, 'personal', 't', 't', $4, $5, 'carnet_pat_', $6, $7, '', '', $8, $9, $10)`,
-		x.org.id, x.id, x.user.id, bits, restricted, v.Lookup().String(), w.now-7200e6, expires, revoked, paused)
+	err = run(`INSERT INTO tokens (organization_id, id, user_id, purpose, name, name_key, scopes, restricted, kind_prefix, lookup_id, created_at, created_from, created_via, expires_at, revoked_at, paused_at, paused_by, client_name)
+		VALUES ($1, $2, $3, $4, 't', 't', $5, $6, $7, $8, $9, '', '', $10, $11, $12, $13, $14)`,
+		x.org.id, x.id, x.user.id, purpose, bitsOf(x.scopes), bit(x.projects != nil), v.Kind().Prefix(), v.Lookup().String(), w.now-7200e6, expires, revoked, paused, pausedBy, x.client)
 	if err != nil {
 		return err
 	}
@@ -324,7 +387,7 @@ func (w *world) change(t *rapid.T, d *db.DB, c caller) {
 			o, x = c.token.org, c.token
 		}
 	}
-	switch rapid.SampledFrom([]string{"role", "remove", "visibility", "share", "unshare", "delete", "suspend", "restore", "revoke", "pause", "narrow", "widen", "end"}).Draw(t, "change") {
+	switch rapid.SampledFrom([]string{"role", "remove", "visibility", "share", "unshare", "delete", "suspend", "restore", "revoke", "pause", "narrow", "widen", "end", "policy", "agents off"}).Draw(t, "change") {
 	case "role":
 		if o.roles[u] == "" {
 			return
@@ -360,11 +423,16 @@ func (w *world) change(t *rapid.T, d *db.DB, c caller) {
 		x.state = "revoked"
 		query, args = `UPDATE tokens SET revoked_at = 1 WHERE id = $1`, []any{x.id}
 	case "pause":
-		if x.state != "live" {
-			return
-		}
-		x.state = "paused"
-		query, args = `UPDATE tokens SET paused_at = 1 WHERE id = $1`, []any{x.id}
+		x.paused, x.pausedBy = true, u
+		query, args = `UPDATE tokens SET paused_at = 1, paused_by = $1 WHERE id = $2`, []any{u.id, x.id}
+	case "policy":
+		writes := o.policy.writes
+		o.policy = drawPolicy(t)
+		o.policy.writes = writes
+		query, args = o.setPolicy()
+	case "agents off":
+		o.policy.off = !o.policy.off
+		query, args = o.setPolicy()
 	case "end":
 		e := rapid.SampledFrom(w.sessions).Draw(t, "session to end")
 		if c.session != nil {
@@ -374,11 +442,7 @@ func (w *world) change(t *rapid.T, d *db.DB, c caller) {
 		query, args = `UPDATE sessions SET ended_at = 1 WHERE id = $1`, []any{e.id}
 	case "narrow":
 		x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return strings.HasPrefix(s, "tasks") })
-		var bits int64
-		for _, s := range x.scopes {
-			bits |= scopeBits[s]
-		}
-		query, args = `UPDATE tokens SET scopes = $1 WHERE id = $2`, []any{bits, x.id}
+		query, args = `UPDATE tokens SET scopes = $1 WHERE id = $2`, []any{bitsOf(x.scopes), x.id}
 	default: // one more project in a token's set
 		if x.projects == nil || p.org != x.org || slices.Contains(x.projects, p) {
 			return

@@ -204,7 +204,7 @@ func TestMigrationKeepsACopyOfWhatWasThere(t *testing.T) {
 	older = append(older, `DROP INDEX changes_by_time`, `ALTER TABLE epoch DROP COLUMN mark`, `ALTER TABLE epoch DROP COLUMN prior`,
 		`ALTER TABLE changes DROP COLUMN mark`, `ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`, `DROP INDEX tokens_by_purpose`)
 	for table, columns := range map[string]string{
-		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by end_announced",
+		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by pause_reason end_announced",
 		"tasks": "agent_name", "comments": "agent_name",
 	} {
 		for _, column := range strings.Fields(columns) {

@@ -68,7 +68,12 @@ type Activity struct {
 	CallsByDay []Day     `json:"calls_by_day"` // days with calls, oldest first
 	Values     []Value   `json:"values"`       // the current one first
 	LateUses   []LateUse `json:"late_uses"`    // of replaced values after their end; latest first
+
+	people map[string]string
 }
+
+// NameOf returns the name of somebody who revoked or paused the token, for pages; "" when nobody of that id did.
+func (a Activity) NameOf(userID string) string { return a.people[userID] }
 
 // Day counts the calls of a UTC day.
 type Day struct {
@@ -114,7 +119,17 @@ func (s *Service) Activity(ctx context.Context, caller access.Caller, tokenID st
 
 func (s *Service) activity(ctx context.Context, t Token) (Activity, error) {
 	q := rows.New(s.DB.Read())
-	a := Activity{Token: t, CallsByDay: []Day{}, Values: []Value{}, LateUses: []LateUse{}}
+	a := Activity{Token: t, CallsByDay: []Day{}, Values: []Value{}, LateUses: []LateUse{}, people: map[string]string{}}
+	for _, by := range []*string{t.RevokedBy, t.PausedBy} {
+		if by == nil {
+			continue
+		}
+		person, err := q.Person(ctx, *by)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return Activity{}, fmt.Errorf("read who ended or paused a token: %w", err)
+		}
+		a.people[*by] = person.Name
+	}
 	since := s.Now().UTC().AddDate(0, 0, -activityDays).Format(time.DateOnly)
 	days, err := q.Days(ctx, rows.DaysParams{OrganizationID: t.organizationID, TokenID: t.ID, Day: since})
 	if err != nil {

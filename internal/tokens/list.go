@@ -135,6 +135,23 @@ func (s *Service) withProjects(ctx context.Context, caller access.Caller, p page
 	return p, nil
 }
 
+// Calls7Days returns how often each of the caller's own agents was used in the last seven days, by its id. What is not in
+// it was not used.
+func (s *Service) Calls7Days(ctx context.Context, caller access.Caller) (map[string]int64, error) {
+	if err := problem.RequireMay(&caller, access.TokensManage); err != nil {
+		return nil, err
+	}
+	list, err := rows.New(s.DB.Read()).CallsSince(ctx, rows.CallsSinceParams{UserID: caller.UserID, Day: s.aWeekAgo()})
+	if err != nil {
+		return nil, fmt.Errorf("count the calls of agents: %w", err)
+	}
+	calls := make(map[string]int64, len(list))
+	for _, row := range list {
+		calls[row.TokenID] = row.Calls
+	}
+	return calls, nil
+}
+
 // stateCondition is the SQL of [stateOf], for any of the named states.
 func (s *Service) stateCondition(states []string, args *db.Args) (string, error) {
 	now := args.Add(db.Micros(s.Now()))

@@ -51,8 +51,11 @@ const (
 )
 
 func (s *Service) overseenSelect(args *db.Args) string {
-	return "SELECT " + overseenColumns + args.Add(s.Now().UTC().AddDate(0, 0, -6).Format(time.DateOnly)) + overseenRest + tokenTables
+	return "SELECT " + overseenColumns + args.Add(s.aWeekAgo()) + overseenRest + tokenTables
 }
+
+// aWeekAgo is the first of the seven days that end today.
+func (s *Service) aWeekAgo() string { return s.Now().UTC().AddDate(0, 0, -6).Format(time.DateOnly) }
 
 // extended lets scan read what a token's columns are, and then some.
 type extended struct {
@@ -279,6 +282,21 @@ type AgentSelection struct {
 type Removed struct {
 	Revoked   int       `json:"revoked"`
 	RevokedAt time.Time `json:"revoked_at"`
+}
+
+// CountAgents returns how many agents [Service.RevokeAgents] would end now, so that people can be told before they do it.
+func (s *Service) CountAgents(ctx context.Context, caller access.Caller, slug string, which AgentSelection) (int64, error) {
+	caller, err := s.Org.Inside(caller, slug, access.OrganizationAdminister)
+	if err != nil {
+		return 0, err
+	}
+	n, err := rows.New(s.DB.Read()).CountAgentsToEnd(ctx, rows.CountAgentsToEndParams{
+		OrganizationID: caller.Organization, UserID: which.Member, ClientName: which.Client, ExpiresAt: sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count agents: %w", err)
+	}
+	return n, nil
 }
 
 // removalBatch is how many agents one transaction ends, so that nobody waits for it.

@@ -96,7 +96,7 @@ func (s *Service) setPause(ctx context.Context, tx *sql.Tx, caller access.Caller
 	}
 	params, action := rows.SetPausedParams{OrganizationID: t.organizationID, ID: t.ID}, "token.resumed"
 	if paused {
-		params.PausedAt, params.PausedBy = sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true}, caller.UserID
+		params.PausedAt, params.PausedBy, params.PauseReason = sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true}, caller.UserID, reason
 		action = "token.paused"
 	}
 	if _, err := rows.New(tx).SetPaused(ctx, params); err != nil {

@@ -119,8 +119,20 @@ WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (exp
   AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (client_name = sqlc.arg(client_name) OR CAST(sqlc.arg(client_name) AS text) = '')
 ORDER BY id LIMIT sqlc.arg('limit');
 
+-- name: CountAgentsToEnd :one
+SELECT count(*) FROM tokens
+WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > sqlc.arg(expires_at))
+  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (client_name = sqlc.arg(client_name) OR CAST(sqlc.arg(client_name) AS text) = '');
+
+-- name: CallsSince :many
+-- The calls of a user's agents by agent, on that day and after it.
+SELECT d.token_id, CAST(sum(d.calls) AS bigint) AS calls FROM tokens t
+JOIN token_use_days d ON d.organization_id = t.organization_id AND d.token_id = t.id
+WHERE t.user_id = $1 AND t.purpose = 'agent' AND d.day >= $2
+GROUP BY d.token_id;
+
 -- name: SetPaused :execrows
-UPDATE tokens SET paused_at = $1, paused_by = $2 WHERE organization_id = $3 AND id = $4;
+UPDATE tokens SET paused_at = $1, paused_by = $2, pause_reason = $3 WHERE organization_id = $4 AND id = $5;
 
 -- name: ShortenAgents :exec
 -- Agents that would live longer than that end when they have lived for so long.

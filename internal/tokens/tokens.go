@@ -118,6 +118,7 @@ type Token struct {
 	RevokedBy      *string    `json:"revoked_by"`
 	RevokeReason   string     `json:"revoke_reason"` // what whoever revoked it said; mostly nothing
 	PausedBy       *string    `json:"paused_by"`     // of a paused one
+	PauseReason    string     `json:"pause_reason"`  // what whoever paused it said; mostly nothing
 	Client         *Client    `json:"client"`        // of agents
 
 	organizationID   string
@@ -150,7 +151,7 @@ func (t Token) OrganizationName() string { return t.organizationName }
 // tokenColumns and tokenTables read a token with everything that its state depends on, as it is now.
 const (
 	tokenColumns = `t.organization_id, t.id, t.purpose, t.name, t.scopes, t.restricted, t.kind_prefix, t.lookup_id, t.created_at,
-		t.created_from, t.expires_at, t.revoked_at, t.revoked_by, t.paused_at, t.paused_by, t.resting_since, t.revoke_reason, t.client_name, t.client_host,
+		t.created_from, t.expires_at, t.revoked_at, t.revoked_by, t.paused_at, t.paused_by, t.pause_reason, t.resting_since, t.revoke_reason, t.client_name, t.client_host,
 		o.slug, o.name, o.agents_off, m.role, u.suspended_at, l.last_used_at, l.address, l.client`
 	tokenTables = ` FROM tokens t
 		JOIN organizations o ON o.id = t.organization_id
@@ -168,7 +169,7 @@ func (s *Service) scan(row scanner) (Token, error) {
 	var expires, revoked, paused, resting, suspended, used sql.NullInt64
 	var role, address, client sql.NullString
 	err := row.Scan(&t.organizationID, &t.ID, &purpose, &t.Name, &scopes, &restricted, &prefix, &lookup, &created,
-		&t.CreatedFrom, &expires, &revoked, &revokedBy, &paused, &pausedBy, &resting, &t.RevokeReason, &clientName, &clientHost,
+		&t.CreatedFrom, &expires, &revoked, &revokedBy, &paused, &pausedBy, &t.PauseReason, &resting, &t.RevokeReason, &clientName, &clientHost,
 		&t.Organization, &t.organizationName, &off, &role, &suspended, &used, &address, &client)
 	if err != nil {
 		return Token{}, err

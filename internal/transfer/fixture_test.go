@@ -256,7 +256,7 @@ func older(t testing.TB, path string) {
 		`ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`,
 		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`, `DROP INDEX tokens_by_purpose`, `DROP TRIGGER organizations_change`)
 	for table, columns := range map[string]string{
-		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by end_announced",
+		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by pause_reason end_announced",
 		"tasks": "agent_name", "comments": "agent_name",
 	} {
 		for _, column := range strings.Fields(columns) {

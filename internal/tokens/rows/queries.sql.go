@@ -82,6 +82,72 @@ func (q *Queries) AgentsToEnd(ctx context.Context, arg AgentsToEndParams) ([]str
 	return items, nil
 }
 
+const callsSince = `-- name: CallsSince :many
+SELECT d.token_id, CAST(sum(d.calls) AS bigint) AS calls FROM tokens t
+JOIN token_use_days d ON d.organization_id = t.organization_id AND d.token_id = t.id
+WHERE t.user_id = $1 AND t.purpose = 'agent' AND d.day >= $2
+GROUP BY d.token_id
+`
+
+type CallsSinceParams struct {
+	UserID string
+	Day    string
+}
+
+type CallsSinceRow struct {
+	TokenID string
+	Calls   int64
+}
+
+// The calls of a user's agents by agent, on that day and after it.
+func (q *Queries) CallsSince(ctx context.Context, arg CallsSinceParams) ([]CallsSinceRow, error) {
+	rows, err := q.db.QueryContext(ctx, callsSince, arg.UserID, arg.Day)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CallsSinceRow
+	for rows.Next() {
+		var i CallsSinceRow
+		if err := rows.Scan(&i.TokenID, &i.Calls); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const countAgentsToEnd = `-- name: CountAgentsToEnd :one
+SELECT count(*) FROM tokens
+WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+  AND (user_id = $3 OR CAST($3 AS text) = '') AND (client_name = $4 OR CAST($4 AS text) = '')
+`
+
+type CountAgentsToEndParams struct {
+	OrganizationID string
+	ExpiresAt      sql.NullInt64
+	UserID         string
+	ClientName     string
+}
+
+func (q *Queries) CountAgentsToEnd(ctx context.Context, arg CountAgentsToEndParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countAgentsToEnd,
+		arg.OrganizationID,
+		arg.ExpiresAt,
+		arg.UserID,
+		arg.ClientName,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const createdSince = `-- name: CreatedSince :one
 SELECT count(*) FROM tokens WHERE user_id = $1 AND created_at > $2
 `
@@ -717,12 +783,13 @@ func (q *Queries) SetEndAnnounced(ctx context.Context, arg SetEndAnnouncedParams
 }
 
 const setPaused = `-- name: SetPaused :execrows
-UPDATE tokens SET paused_at = $1, paused_by = $2 WHERE organization_id = $3 AND id = $4
+UPDATE tokens SET paused_at = $1, paused_by = $2, pause_reason = $3 WHERE organization_id = $4 AND id = $5
 `
 
 type SetPausedParams struct {
 	PausedAt       sql.NullInt64
 	PausedBy       string
+	PauseReason    string
 	OrganizationID string
 	ID             string
 }
@@ -731,6 +798,7 @@ func (q *Queries) SetPaused(ctx context.Context, arg SetPausedParams) (int64, er
 	result, err := q.db.ExecContext(ctx, setPaused,
 		arg.PausedAt,
 		arg.PausedBy,
+		arg.PauseReason,
 		arg.OrganizationID,
 		arg.ID,
 	)

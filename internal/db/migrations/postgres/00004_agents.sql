@@ -11,6 +11,7 @@ ALTER TABLE organizations ADD COLUMN agent_write_rate BIGINT DEFAULT 1000; -- wr
 
 ALTER TABLE tokens ADD COLUMN client_id TEXT COLLATE "C" NOT NULL DEFAULT ''; -- of the registered client that an agent signed in with
 ALTER TABLE tokens ADD COLUMN paused_by TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE tokens ADD COLUMN pause_reason TEXT COLLATE "C" NOT NULL DEFAULT '';
 ALTER TABLE tokens ADD COLUMN end_announced BIGINT NOT NULL DEFAULT 0; -- days before its end at which its owner was last told of it
 CREATE INDEX tokens_by_purpose ON tokens (organization_id, purpose, created_at, id);
 

@@ -25,6 +25,10 @@ func (v *visit) fail(err error) {
 		v.toSignIn()
 		return
 	}
+	var elsewhere *elsewhereError
+	if errors.As(err, &elsewhere) && v.leave(elsewhere.path, "") == nil {
+		return
+	}
 	var again *againError
 	if errors.As(err, &again) {
 		if err = v.askOnceMore(again); err == nil {
@@ -126,6 +130,14 @@ func againWords(path string) (why, button string) {
 		return "Creating a token is a sensitive change.", "Create the token"
 	case strings.HasPrefix(path, developer) && strings.HasSuffix(path, "/rotate"):
 		return "Rotating a token is a sensitive change.", "Rotate the token"
+	case path == agents+"/connect":
+		return "Connecting an agent is a sensitive change.", "Connect the agent"
+	case strings.HasPrefix(path, agents) && strings.HasSuffix(path, "/rotate"):
+		return "Giving an agent a new token is a sensitive change.", "Rotate the token"
+	case strings.HasPrefix(path, agents) && strings.HasSuffix(path, "/grant"):
+		return "Letting an agent do more is a sensitive change.", "Change the grant"
+	case strings.HasSuffix(path, "/agents/policy"):
+		return "What agents may do here is a sensitive change.", "Save the policy"
 	default:
 		return "This is a sensitive change.", "Go on"
 	}

@@ -30,13 +30,20 @@ func (d *Door) home(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := homePage{Total: len(list), Sessions: len(sessions), Example: d.example()}
+	p := homePage{
+		Total: len(list), Sessions: len(sessions), Example: d.example(),
+		Tokens: kindTally{Label: "tokens", Base: developer}, Agents: kindTally{Label: "agents", Base: agents},
+	}
 	now := d.Now()
 	for _, t := range list {
+		kind := &p.Tokens
+		if t.Agent {
+			kind = &p.Agents
+		}
 		if t.State == string(tokens.Live) {
-			p.Live++
+			kind.Live++
 		} else {
-			p.Resting++
+			kind.Resting++
 		}
 		if t.Unused() {
 			p.Unused++
@@ -49,7 +56,7 @@ func (d *Door) home(v *visit) error {
 		}
 		if t.LastUsedAt != nil {
 			if now.Sub(*t.LastUsedAt) < recently {
-				p.Recent++
+				kind.Recent++
 			}
 			p.Used = append(p.Used, t)
 		}

@@ -69,31 +69,48 @@ func (p people) options(chosen string, before ...option) []option {
 	return list
 }
 
-// credentials name what things were made with. Only the caller's own tokens have names for them.
+// credentials name what things were made with. Only the caller's own tokens have names for them; agents' names are kept
+// with what they made.
 type credentials struct {
-	v     *visit
-	known map[string]*via
+	v        *visit
+	overseen string // where the caller sees the agents of others, "" when they do not
+	known    map[string]*via
 }
 
-func (v *visit) credentials() credentials { return credentials{v: v, known: map[string]*via{}} }
+func (v *visit) credentials(caller access.Caller) credentials {
+	c := credentials{v: v, known: map[string]*via{}}
+	if caller.OrganizationPermissions().Has(access.OrganizationAdminister) {
+		c.overseen = agentsOf(caller.OrganizationSlug)
+	}
+	return c
+}
 
-// via returns what a session's or token's id stands for: nil for a session.
-func (c credentials) via(id string) (*via, error) {
+// via returns what a session's or token's id stands for: nil for a session. agent is what the agent was called that it
+// is of, nil when it is of none.
+func (c credentials) via(id string, agent *string) (*via, error) {
 	if len(id) < 4 || id[:4] != "tok_" {
 		return nil, nil
 	}
-	if known, ok := c.known[id]; ok {
+	key := id + deref(agent)
+	if known, ok := c.known[key]; ok {
 		return known, nil
 	}
 	t, err := c.v.d.Tokens.Token(c.v.ctx(), c.v.caller, id)
 	found := &via{Label: "a token", Token: true}
 	switch {
+	case err == nil && agent != nil:
+		found.Href = agents + "/" + t.ID
 	case err == nil:
 		found.Label, found.Href = t.Name, developer+"/"+t.ID
 	case !problem.Is(err, problem.NotFound):
 		return nil, err
+	case agent != nil && c.overseen != "":
+		found.Href = c.overseen + "/" + id
 	}
-	c.known[id] = found
+	if agent != nil {
+		found.Label, found.Agent = *agent, true
+	}
+	c.known[key] = found
 	return found, nil
 }
 

@@ -43,6 +43,7 @@ type viewer struct {
 // place is an organization and what somebody is in it.
 type place struct {
 	Slug, Name, Role, Plan string
+	Administers            bool // whether they see what admins of it see
 }
 
 // renderer holds the parsed templates: one set for each page, each with the layout.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"net/url"
 	"time"
 
@@ -82,8 +83,8 @@ func sampleTokenForm(chosen bool) tokenForm {
 	t := tokenForm{
 		Crumbs: []crumb{{"Developer", "/settings/developer"}, {"New token", ""}}, Form: f,
 		Organizations: []option{{Value: "northwind", Label: "Northwind Logistics", Note: "You are a member", Chosen: true}, {Value: "atelier", Label: "Atelier Łódź", Note: "You are an owner"}},
-		Organization:  sampleViewer.Organizations[0], Presets: presets("northwind"),
-		Scopes:   scopeRows(access.ScopeSet(access.ScopeProjectsRead, access.ScopeTasksRead), access.Member, access.AllScopes()),
+		Organization:  sampleViewer.Organizations[0], Presets: presets("/settings/developer/new", "northwind"), Base: "/settings/developer/new", Button: "Create token",
+		Scopes:   scopeRows(access.ScopeSet(access.ScopeProjectsRead, access.ScopeTasksRead), asMember),
 		Projects: sampleProjects(), Chosen: chosen, ChosenCount: 2, Expiry: expiryChoices(sampleNow, "30"),
 	}
 	if chosen {
@@ -101,6 +102,7 @@ func sampleTasks() []taskView {
 	return []taskView{
 		{ID: "tsk_1", Ref: "WEB-41", Title: "Checkout drops the second address line", Status: "in_progress", Priority: "high", Assignee: "Jonas Weber", Creator: "Mara Lindqvist", Due: "10 Mar 2027", Overdue: true, CreatedAt: before(5 * aDay), UpdatedAt: before(time.Hour)},
 		{ID: "tsk_2", Ref: "WEB-40", Title: "Nightly build is red on the release branch", Status: "blocked", Priority: "critical", Assignee: "Mara Lindqvist", Creator: "Mara Lindqvist", Via: token, Due: "14 Mar 2027"},
+		{ID: "tsk_6", Ref: "WEB-42", Title: "Write release notes for 2.4", Status: "todo", Priority: "low", Creator: "Mara Lindqvist", Via: &via{Label: "Claude Code on my laptop", Href: "/settings/agents/tok_a1", Token: true, Agent: true}},
 		{ID: "tsk_3", Ref: "WEB-39", Title: "Translate the order confirmation into Polish", Status: "review", Priority: "medium", Assignee: "Agnieszka Wójcik", Creator: "Tom Okafor"},
 		{ID: "tsk_4", Ref: "WEB-38", Title: "Move the status page to its own host", Status: "todo", Priority: "low", Creator: "Priya Raman", Via: foreign, Due: "2 Apr 2027"},
 		{ID: "tsk_5", Ref: "WEB-37", Title: "Remove the old newsletter form", Status: "done", Priority: "low", Assignee: "Jonas Weber", Creator: "Jonas Weber"},
@@ -132,7 +134,8 @@ func samples() map[string]sample {
 	refused.Failure = "The e-mail address or the password is wrong."
 	crumbs := []crumb{{"Developer", "/settings/developer"}, {"Weekly reporting", ""}}
 	deeper := []crumb{{"Developer", "/settings/developer"}, {"Weekly reporting", "/settings/developer/tok_1"}, {"Revoke", ""}}
-	t := sampleTokens()
+	t, agentList := sampleTokens(), sampleAgents()
+	northwind := sampleViewer.Organizations[0]
 	project := projectView{ID: "prj_1", Key: "WEB", Name: "Customer portal", Status: "active", Description: "Everything that customers see: shop, order status, returns."}
 	base := "/organizations/northwind/projects/prj_1"
 	work := []crumb{{"Projects", "/organizations/northwind/projects"}, {"Customer portal", base}, {"WEB-41", ""}}
@@ -152,7 +155,7 @@ func samples() map[string]sample {
 	wrongToken := sampleTokenForm(true)
 	wrongToken.Form.Values.Set("name", "")
 	wrongToken.Form.Errors = map[string]string{"name": "Must have 1 to 100 characters.", "scopes": "Must name at least one scope."}
-	wrongToken.Scopes = scopeRows(0, access.Member, access.AllScopes())
+	wrongToken.Scopes = scopeRows(0, asMember)
 	wrongToken.Summary, wrongToken.NoExpiry, wrongToken.Expiry = nil, true, expiryChoices(sampleNow, "none")
 	unverified := *sampleViewer
 	unverified.Verified = false
@@ -165,7 +168,7 @@ func samples() map[string]sample {
 	}})
 	flashed.Flash = "Your password is changed, and your other sessions are ended. Your tokens go on working."
 
-	return map[string]sample{
+	all := map[string]sample{
 		"sign-up":        {"sign-up", gate("Sign up", gatePage{Form: newForm(nil)})},
 		"sign-up-wrong":  {"sign-up", gate("Sign up", gatePage{Form: wrong})},
 		"check-mail":     {"check-mail", gate("Check your mail", nil)},
@@ -176,27 +179,27 @@ func samples() map[string]sample {
 		"reauthenticate": {"reauthenticate", gate("Enter your password again", againPage{Form: newForm(nil), Why: "Creating a token is sensitive.", Action: "/settings/developer/new", Button: "Create the token", Back: "/settings/developer", Email: sampleViewer.Email, Kept: []kept{{"name", "Weekly reporting"}}})},
 		"setup":          {"setup", gate("Set up", gatePage{Form: newForm(nil), Code: "abc"})},
 		"setup-dead":     {"setup", gate("Set up", gatePage{Dead: true})},
-		"home": {"home", samplePage("Overview", "home", "/", homePage{Total: 5, Live: 4, Resting: 1, Recent: 2, Unused: 2, Expiring: 1, Sessions: 3, NextExpiry: t[0].ExpiresAt,
-			CleanUp: []tokenView{t[0], t[2], t[3]}, Used: []tokenView{t[0], t[1]}, Example: sampleExample()})},
+		"home": {"home", samplePage("Overview", "home", "/", homePage{Total: 8, Tokens: kindTally{Label: "tokens", Base: developer, Live: 4, Resting: 1}, Agents: kindTally{Label: "agents", Base: agents, Live: 3, Recent: 2}, Unused: 2, Expiring: 1, Sessions: 3, NextExpiry: t[0].ExpiresAt,
+			CleanUp: []tokenView{t[0], t[2], agentList[1]}, Used: []tokenView{agentList[0], t[0], t[1]}, Example: sampleExample()})},
 		"home-empty": {"home", unverifiedHome},
-		"tokens": {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews(""),
+		"tokens": {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Base: developer, Section: "developer", Any: true, Views: sampleViews(""),
 			Organizations: options("", "", "All organizations", "northwind", "Northwind Logistics", "atelier", "Atelier Łódź"), Caption: "Tokens in use", Tokens: t, Pager: pager{Next: "?cursor=x"}})},
-		"tokens-ended":    {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews("ended"), Caption: "Ended tokens", Tokens: sampleEnded()})},
-		"tokens-empty":    {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Example: sampleExample()})},
-		"tokens-none":     {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Any: true, Views: sampleViews("unused"), EmptyTitle: "Nothing to clean up", EmptyText: "Every token in use was used in the last 30 days."})},
+		"tokens-ended":    {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Base: developer, Section: "developer", Any: true, Views: sampleViews("ended"), Caption: "Ended tokens", Tokens: sampleEnded()})},
+		"tokens-empty":    {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Base: developer, Section: "developer", Example: sampleExample()})},
+		"tokens-none":     {"tokens", samplePage("Personal access tokens", "developer", "/settings/developer", tokensPage{Base: developer, Section: "developer", Any: true, Views: sampleViews("unused"), EmptyTitle: "Nothing to clean up", EmptyText: "Every token in use was used in the last 30 days."})},
 		"token-new":       {"token-new", samplePage("New token", "developer", "/settings/developer/new", sampleTokenForm(true))},
 		"token-new-wrong": {"token-new", samplePage("New token", "developer", "/settings/developer/new", wrongToken)},
 		"token-value": {"token-value", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", valuePage{Crumbs: crumbs, Token: t[0],
-			Value: copyable{ID: "value", Label: "The token", Text: "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx", Secret: true},
-			Curl:  copyable{ID: "curl", Label: "Try it", Text: curl("https://carnet.example", "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx")}})},
-		"token": {"token", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", tokenPage{Crumbs: crumbs, Token: t[0], Calls: newCallChart(calls, sampleNow, callsShown),
+			Value:    copyable{ID: "value", Label: "The token", Text: "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx", Secret: true},
+			Snippets: []copyable{{ID: "curl", Label: "Try it", Text: curl("https://carnet.example", "carnet_pat_4kQz81LmW0rT_Xh2K9vQbN4sLr8TzUcYw1PmDgJe6FaoR0iVqBx")}}})},
+		"token": {"token", samplePage("Weekly reporting", "developer", "/settings/developer/tok_1", tokenPage{Crumbs: crumbs, Token: t[0], deeds: deeds{Calls: newCallChart(calls, sampleNow, callsShown),
 			LateUses: []lateUse{{Prefix: "carnet_pat_9aaZ81LmW0rT", Uses: 14, LastUsedAt: before(4 * time.Hour), Address: "192.0.2.9", Client: "python-requests/2.31.0"}},
-			Life:     []lifeEvent{{Title: "Created", At: &moment, Text: "from 203.0.113.24", Class: "good"}, {Title: "Rotated", At: beforeRef(20 * aDay), Text: "carnet_pat_9aaZ81LmW0rT was replaced"}, {Title: "Last used", At: t[0].LastUsedAt, Text: "from 198.51.100.7 with python-requests/2.32.3", Class: "good"}, {Title: "Expires", At: t[0].ExpiresAt, Class: "ahead"}}})},
-		"token-unused":      {"token", samplePage("Dashboard on the office screen", "developer", "/settings/developer/tok_4", tokenPage{Crumbs: crumbs, Token: t[3], AlreadyShown: true, Calls: newCallChart(nil, sampleNow, callsShown), Example: sampleExample(), Life: []lifeEvent{{Title: "Created", At: &t[3].CreatedAt, Class: "good"}, {Title: "Expires", At: t[3].ExpiresAt, Class: "ahead"}}})},
-		"token-narrow":      {"token-narrow", samplePage("Narrow", "developer", "/", narrowPage{Crumbs: deeper, Token: t[1], Form: newForm(url.Values{"name": {t[1].Name}}), Scopes: scopeRows(access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite), access.Member, access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite)), Projects: sampleProjects(), ChosenCount: 2})},
+			Life:     []lifeEvent{{Title: "Created", At: &moment, Text: "from 203.0.113.24", Class: "good"}, {Title: "Rotated", At: beforeRef(20 * aDay), Text: "carnet_pat_9aaZ81LmW0rT was replaced"}, {Title: "Last used", At: t[0].LastUsedAt, Text: "from 198.51.100.7 with python-requests/2.32.3", Class: "good"}, {Title: "Expires", At: t[0].ExpiresAt, Class: "ahead"}}}})},
+		"token-unused":      {"token", samplePage("Dashboard on the office screen", "developer", "/settings/developer/tok_4", tokenPage{Crumbs: crumbs, Token: t[3], AlreadyShown: true, Example: sampleExample(), deeds: deeds{Calls: newCallChart(nil, sampleNow, callsShown), Life: []lifeEvent{{Title: "Created", At: &t[3].CreatedAt, Class: "good"}, {Title: "Expires", At: t[3].ExpiresAt, Class: "ahead"}}}})},
+		"token-narrow":      {"token-change", samplePage("Narrow", "developer", "/", changePage{Crumbs: deeper, Token: t[1], Action: "/x", Form: newForm(url.Values{"name": {t[1].Name}}), Organization: northwind, Scopes: scopeRows(access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite), offering{role: access.Owner, limit: access.ScopeSet(access.ScopeTasksWrite, access.ScopeCommentsWrite)}), Projects: sampleProjects(), ChosenCount: 2})},
 		"token-rotate":      {"token-rotate", samplePage("Rotate", "developer", "/", rotatePage{Crumbs: deeper, Token: t[0], Form: newForm(nil), Graces: graces("0")})},
 		"token-revoke":      {"token-revoke", samplePage("Revoke", "developer", "/", revokePage{Crumbs: deeper, Token: t[0]})},
-		"token-revoked":     {"token-revoked", samplePage("Revoked", "developer", "/", receiptPage{Crumbs: deeper, Token: t[0], Moment: "12 Mar 2027, 14:05:30.123456 UTC", Took: "3.2 ms"})},
+		"token-revoked":     {"token-revoked", samplePage("Revoked", "developer", "/", receiptPage{Crumbs: deeper, Token: t[0], Href: t[0].Href(), Back: developer, BackLabel: "Back to your tokens", Moment: "12 Mar 2027, 14:05:30.123456 UTC", Took: "3.2 ms"})},
 		"organization-form": {"organization-form", samplePage("New organization", "home", "/", gatePage{Form: newForm(nil)})},
 		"profile":           {"profile", samplePage("Profile", "profile", "/settings/profile", profilePage{Form: newForm(url.Values{"name": {"Mara Lindqvist"}})})},
 		"security":          {"security", flashed},
@@ -222,4 +225,6 @@ func samples() map[string]sample {
 		"error-out": {"error", gate("Unavailable", errorPage{503, "One moment", "The server cannot check credentials right now. Nothing was changed. Try again in a few seconds.", "/", "Try again", "req_01j"})},
 		"reference": {"reference", samplePage("API reference", "docs", "/docs/api", sampleReference())},
 	}
+	maps.Copy(all, agentSamples())
+	return all
 }

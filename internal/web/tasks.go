@@ -93,7 +93,7 @@ func picked(list []option, chosen string) []option {
 }
 
 func (v *visit) taskViews(s site, list []work.Task, everybody people) ([]taskView, error) {
-	made := v.credentials()
+	made := v.credentials(s.caller)
 	var views []taskView
 	for _, t := range list {
 		view, err := v.taskView(s, t, everybody, made)
@@ -120,7 +120,7 @@ func (v *visit) taskView(s site, t work.Task, everybody people, made credentials
 		}
 	}
 	var err error
-	view.Via, err = made.via(t.CreatedVia)
+	view.Via, err = made.via(t.CreatedVia, t.Agent)
 	return view, err
 }
 
@@ -168,7 +168,7 @@ func (v *visit) taskPage(f form, status int) error {
 	if err != nil {
 		return err
 	}
-	made := v.credentials()
+	made := v.credentials(e.caller)
 	p := taskPage{
 		Crumbs: e.steps(), Base: e.site.base, Project: projectViewOf(e.project), Form: f,
 		MayWrite: e.held.Has(access.TasksWrite), MayComment: e.held.Has(access.CommentsWrite),
@@ -186,7 +186,7 @@ func (v *visit) taskPage(f form, status int) error {
 			MayEdit:   c.AuthorID == v.caller.UserID && p.MayComment,
 			MayDelete: c.AuthorID == v.caller.UserID && p.MayComment || e.held.Has(access.CommentsModerate),
 		}
-		if view.Via, err = made.via(c.CreatedVia); err != nil {
+		if view.Via, err = made.via(c.CreatedVia, c.Agent); err != nil {
 			return err
 		}
 		p.Comments = append(p.Comments, view)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"carnet/access"
-	"carnet/internal/optional"
 	"carnet/internal/problem"
 	"carnet/internal/tokens"
 )
@@ -24,7 +23,11 @@ const (
 
 // newToken shows the form, filled in from the address. Nothing is granted without the person's click.
 func (d *Door) newToken(v *visit) error {
-	p, err := v.tokenForm(newForm(prefilled(v.r.URL.Query(), d.Now())))
+	values := prefilled(v.r.URL.Query(), d.Now())
+	if values.Get("expiry") == "" {
+		values.Set("expiry", defaultExpiry)
+	}
+	p, err := v.tokenForm(newForm(values))
 	if err != nil {
 		return err
 	}
@@ -33,7 +36,7 @@ func (d *Door) newToken(v *visit) error {
 
 // prefilled turns the public parameters of the address into inputs of the form. What it does not know it leaves out.
 func prefilled(query url.Values, now time.Time) url.Values {
-	values := url.Values{"name": {query.Get("name")}, "organization": {query.Get("organization")}, "expiry": {defaultExpiry}}
+	values := url.Values{"name": {query.Get("name")}, "organization": {query.Get("organization")}}
 	for _, name := range parted(query["scopes"]) {
 		if scope, ok := access.ParseScope(name); ok {
 			addScope(values, scope)
@@ -45,7 +48,7 @@ func prefilled(query url.Values, now time.Time) url.Values {
 	}
 	if days, err := strconv.Atoi(query.Get("expires_in_days")); err == nil && days > 0 && days <= 366*tokens.ExpiryLimitYears {
 		values.Set("expiry", strconv.Itoa(days))
-		if !slices.Contains([]int{7, 30, 60, 90}, days) {
+		if !slices.Contains(usualDays, days) {
 			values.Set("expiry", customExpiry)
 			values.Set("expires_at", now.UTC().Add(time.Duration(days)*24*time.Hour).Format(localMoment))
 		}
@@ -138,9 +141,20 @@ func (d *Door) previewToken(v *visit) error {
 
 // tokenForm draws the form around what was typed or prefilled, with the preview of it.
 func (v *visit) tokenForm(f form) (tokenForm, error) {
-	p := tokenForm{Crumbs: []crumb{{"Developer", developer}, {"New token", ""}}, Form: f, Unverified: !v.viewer.Verified}
-	if len(v.viewer.Organizations) == 0 {
+	p := tokenForm{Crumbs: []crumb{{"Developer", developer}, {"New token", ""}}, Base: developer + "/new", Button: "Create token", Form: f, Unverified: !v.viewer.Verified, Blocked: !v.viewer.Verified}
+	if !v.offerOrganizations(&p, f) {
 		return p, nil
+	}
+	p.Presets = presets(p.Base, p.Organization.Slug)
+	expiry := f.Value("expiry")
+	p.Expiry, p.NoExpiry = expiryChoices(v.d.Now(), expiry), expiry == noExpiry
+	return p, v.offerGrant(&p, f, offering{role: p.role(), limit: access.AllScopes()}, v.draft)
+}
+
+// offerOrganizations lists the person's organizations, one of them chosen, and reports whether there are any.
+func (v *visit) offerOrganizations(p *tokenForm, f form) bool {
+	if len(v.viewer.Organizations) == 0 {
+		return false
 	}
 	p.Organization = v.viewer.Organizations[0]
 	for _, o := range v.viewer.Organizations {
@@ -152,15 +166,19 @@ func (v *visit) tokenForm(f form) (tokenForm, error) {
 		p.Organizations = append(p.Organizations, option{Value: o.Slug, Label: o.Name, Note: "You are " + withArticle(o.Role), Chosen: o.Slug == p.Organization.Slug})
 	}
 	f.Values.Set("organization", p.Organization.Slug)
-	role, _ := access.ParseRole(p.Organization.Role)
-	p.Presets = presets(p.Organization.Slug)
-	p.Scopes = scopeRows(chosenScopes(f.Values), role, access.AllScopes())
-	if err := v.offerProjects(&p, f); err != nil {
-		return p, err
+	return true
+}
+
+// offerGrant lists scopes and projects, and says what the draft of the form would be able to do.
+func (v *visit) offerGrant(p *tokenForm, f form, on offering, draft func(url.Values) tokens.Draft) error {
+	p.Scopes = scopeRows(chosenScopes(f.Values), on)
+	if err := v.offerProjects(p, f); err != nil {
+		return err
 	}
-	expiry := f.Value("expiry")
-	p.Expiry, p.NoExpiry = expiryChoices(v.d.Now(), expiry), expiry == noExpiry
-	return p, v.summarize(&p, f)
+	if chosenScopes(f.Values).Empty() {
+		return nil
+	}
+	return v.summarize(p, draft(f.Values))
 }
 
 // offerProjects lists the projects of the organization to choose from. Projects that were chosen for another
@@ -186,11 +204,8 @@ func (v *visit) offerProjects(p *tokenForm, f form) error {
 }
 
 // summarize asks the feature what the token would be able to do.
-func (v *visit) summarize(p *tokenForm, f form) error {
-	if chosenScopes(f.Values).Empty() {
-		return nil
-	}
-	preview, err := v.d.Tokens.Preview(v.ctx(), v.caller, v.draft(f.Values))
+func (v *visit) summarize(p *tokenForm, draft tokens.Draft) error {
+	preview, err := v.d.Tokens.Preview(v.ctx(), v.caller, draft)
 	if err != nil {
 		wrong := newForm(nil)
 		if err := refused(&wrong, err, tokenInputs); err != nil {
@@ -223,116 +238,4 @@ func lowerFirst(text string) string {
 		return ""
 	}
 	return strings.ToLower(text[:1]) + text[1:]
-}
-
-// askNarrow shows the token's grant, to take away from.
-func (d *Door) askNarrow(v *visit) error {
-	t, err := v.ownToken()
-	if err == nil {
-		err = notEnded(t)
-	}
-	if err != nil {
-		return err
-	}
-	values := url.Values{"name": {t.Name}}
-	for _, s := range t.Scopes {
-		if scope, ok := access.ParseScope(s.Name); ok {
-			addScope(values, scope)
-		}
-	}
-	for _, project := range t.Projects {
-		values.Add("projects", project.ID)
-	}
-	p, err := v.narrowForm(t, newForm(values))
-	if err != nil {
-		return err
-	}
-	return v.show(http.StatusOK, "token-narrow", "Narrow "+t.Name, "developer", p)
-}
-
-// narrowToken takes away from a token.
-func (d *Door) narrowToken(v *visit) error {
-	t, err := v.ownToken()
-	if err != nil {
-		return err
-	}
-	_, err = d.Tokens.Change(v.ctx(), v.caller, t.ID, v.narrowing(t))
-	if err == nil {
-		return v.leave(developer+"/"+t.ID, "narrowed")
-	}
-	f := v.typed()
-	if err := refused(&f, err, nil); err != nil {
-		return err
-	}
-	p, err := v.narrowForm(t, f)
-	if err != nil {
-		return err
-	}
-	return v.again("token-narrow", "Narrow "+t.Name, "developer", p)
-}
-
-// narrowing reads the form. What it leaves as it was is no part of the change, and projects that the person does not see
-// at the moment stay.
-func (v *visit) narrowing(t tokenView) tokens.Change {
-	values := v.r.PostForm
-	change := tokens.Change{Name: optional.Of(values.Get("name"))}
-	var before access.Scopes
-	for _, s := range t.Scopes {
-		if scope, ok := access.ParseScope(s.Name); ok {
-			before |= access.ScopeSet(scope)
-		}
-	}
-	if after := chosenScopes(values); after != before {
-		change.Scopes = optional.Of(after.Names())
-	}
-	if t.Restricted || values.Get("reach") == "chosen" {
-		kept := append([]string{}, values["projects"]...)
-		if len(kept) != len(t.Projects) || !t.Restricted {
-			change.Projects = optional.Of(append(kept, t.hidden...))
-		}
-	}
-	if end := values.Get("expires_at"); end != "" {
-		at, err := time.Parse(localMoment, end)
-		if err != nil {
-			change.Invalid = problem.Invalid("body.expires_at", "choose a date and an hour, or leave it empty")
-		}
-		change.ExpiresAt = optional.Of(at)
-	}
-	return change
-}
-
-// narrowForm offers what the token has, and nothing else.
-func (v *visit) narrowForm(t tokenView, f form) (narrowPage, error) {
-	p := narrowPage{Crumbs: tokenCrumbs(t, "Narrow"), Token: t, Form: f, Chosen: t.Restricted || f.Value("reach") == "chosen"}
-	var limit access.Scopes
-	for _, s := range t.Scopes {
-		if scope, ok := access.ParseScope(s.Name); ok {
-			limit |= access.ScopeSet(scope)
-		}
-	}
-	for _, scope := range limit.List() { // x:write may become x:read
-		for _, entry := range access.Catalogue() {
-			if access.ScopeSet(entry.Scope).Within(access.ScopeSet(scope)) {
-				limit |= access.ScopeSet(entry.Scope)
-			}
-		}
-	}
-	// What the role covers today is not the question: a scope that the token has may stay.
-	p.Scopes = scopeRows(chosenScopes(f.Values), access.Owner, limit)
-	if t.Restricted {
-		for _, project := range t.Projects {
-			p.Projects = append(p.Projects, projectChoice{projectName: project})
-		}
-	} else if t.Role != "" {
-		var err error
-		if p.Projects, _, err = v.choices(t.Organization, tokens.ProjectLimit); err != nil {
-			return p, err
-		}
-	}
-	for i := range p.Projects {
-		if p.Projects[i].Chosen = f.Has("projects", p.Projects[i].ID); p.Projects[i].Chosen {
-			p.ChosenCount++
-		}
-	}
-	return p, nil
 }

@@ -5,31 +5,52 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
+	"carnet/access"
 	"carnet/internal/page"
 	"carnet/internal/problem"
 	"carnet/internal/tokens"
 )
 
-const developer = "/settings/developer"
+// surface is one of the two places where people keep what acts as them: their tokens under Developer, their agents under
+// Agents. What is found at the other one leads there.
+type surface struct {
+	base, section, label string
+	purpose              access.Purpose
+	views                []tokenFilter
+}
+
+const (
+	developer = "/settings/developer"
+	agents    = "/settings/agents"
+)
+
+var (
+	developerPages = surface{base: developer, section: "developer", label: "Developer", purpose: access.Personal, views: tokenViews}
+	agentPages     = surface{base: agents, section: "agents", label: "Agents", purpose: access.Agent, views: agentViews}
+)
 
 func (d *Door) tokenRoutes() map[string]handler {
-	return map[string]handler{
-		"GET " + developer:           d.listTokens,
+	routes := map[string]handler{
 		"GET " + developer + "/new":  d.newToken,
 		"POST " + developer + "/new": d.createToken,
 		// Who reloads a preview loses it, and starts again.
 		"GET " + developer + "/new/preview":  func(v *visit) error { return v.leave(developer+"/new", "") },
 		"POST " + developer + "/new/preview": d.previewToken,
-		"GET " + developer + "/{id}":         d.showToken,
 		"GET " + developer + "/{id}/narrow":  d.askNarrow,
 		"POST " + developer + "/{id}/narrow": d.narrowToken,
-		"GET " + developer + "/{id}/rotate":  d.askRotate,
-		"POST " + developer + "/{id}/rotate": d.rotateToken,
-		"GET " + developer + "/{id}/revoke":  d.askRevoke,
-		"POST " + developer + "/{id}/revoke": d.revokeToken,
 	}
+	for _, s := range []surface{developerPages, agentPages} {
+		routes["GET "+s.base] = func(v *visit) error { return v.list(s) }
+		routes["GET "+s.base+"/{id}"] = d.showToken
+		routes["GET "+s.base+"/{id}/rotate"] = d.askRotate
+		routes["POST "+s.base+"/{id}/rotate"] = d.rotateToken
+		routes["GET "+s.base+"/{id}/revoke"] = d.askRevoke
+		routes["POST "+s.base+"/{id}/revoke"] = d.revokeToken
+	}
+	return routes
 }
 
 // tokenBatch is how many tokens one look at the feature brings; lists that filter by use read on until they have enough.
@@ -46,22 +67,36 @@ type tokenFilter struct {
 	emptyTitle, emptyText string
 }
 
-var views = []tokenFilter{
+var (
+	inUse = []string{string(tokens.Live), string(tokens.Inert), string(tokens.Paused)}
+	ended = []string{string(tokens.Expired), string(tokens.Revoked)}
+)
+
+var tokenViews = []tokenFilter{
 	{name: "", label: "In use", caption: "Tokens in use", states: inUse, emptyTitle: "No tokens in use", emptyText: "All that you had have ended. Create one when a program needs it."},
 	{name: "unused", label: "Unused", caption: "Tokens unused for 30 days or more", states: inUse, fits: tokenView.Unused, emptyTitle: "Nothing to clean up", emptyText: "Every token in use is newer than 30 days or was used since."},
 	{name: "expiring", label: "Expiring", caption: "Tokens that expire within 7 days", states: inUse, fits: tokenView.Expiring, emptyTitle: "Nothing expires soon", emptyText: "No token in use expires within 7 days."},
-	{name: "ended", label: "Ended", caption: "Expired and revoked tokens", states: []string{string(tokens.Expired), string(tokens.Revoked)}, emptyTitle: "Nothing has ended", emptyText: "Expired and revoked tokens stay listed here for 90 days."},
+	{name: "ended", label: "Ended", caption: "Expired and revoked tokens", states: ended, emptyTitle: "Nothing has ended", emptyText: "Expired and revoked tokens stay listed here for 90 days."},
 }
 
-var inUse = []string{string(tokens.Live), string(tokens.Inert), string(tokens.Paused)}
+var agentViews = []tokenFilter{
+	{name: "", label: "In use", caption: "Agents in use", states: inUse, emptyTitle: "No agents in use", emptyText: "All that you had have ended. Connect one when you want a program to work for you."},
+	{name: "unused", label: "Unused", caption: "Agents unused for 30 days or more", states: inUse, fits: tokenView.Unused, emptyTitle: "Nothing to clean up", emptyText: "Every agent in use is newer than 30 days or was used since."},
+	{name: "expiring", label: "Expiring", caption: "Agents that expire within 7 days", states: inUse, fits: tokenView.Expiring, emptyTitle: "Nothing expires soon", emptyText: "No agent in use expires within 7 days."},
+	{name: "ended", label: "Ended", caption: "Expired and revoked agents", states: ended, emptyTitle: "Nothing has ended", emptyText: "Expired and revoked agents stay listed here for 90 days."},
+}
 
-// listTokens is Settings → Developer.
-func (d *Door) listTokens(v *visit) error {
+// named returns the view of that name, or else the first.
+func viewNamed(list []tokenFilter, name string) tokenFilter {
+	return list[max(0, slices.IndexFunc(list, func(f tokenFilter) bool { return f.name == name }))]
+}
+
+// list is Settings → Developer, or Settings → Agents.
+func (v *visit) list(s surface) error {
 	query := v.r.URL.Query()
-	show, organization := query.Get("show"), query.Get("organization")
-	at := max(0, slices.IndexFunc(views, func(f tokenFilter) bool { return f.name == show }))
-	view := views[at]
-	asked := tokens.Query{State: view.states, Purpose: []string{"personal"}}
+	view, organization := viewNamed(s.views, query.Get("show")), query.Get("organization")
+	purpose := []string{s.purpose.String()}
+	asked := tokens.Query{State: view.states, Purpose: purpose}
 	asked.Cursor = query.Get("cursor")
 	asked.Limit = tokensShown
 	if organization != "" {
@@ -72,44 +107,59 @@ func (d *Door) listTokens(v *visit) error {
 		return err
 	}
 	p := tokensPage{
-		Any: len(listed) > 0, Show: view.name, Caption: view.caption, Tokens: listed,
-		EmptyTitle: view.emptyTitle, EmptyText: view.emptyText, Example: d.example(),
+		Agents: s.purpose == access.Agent, Base: s.base, Section: s.section, Any: len(listed) > 0, Show: view.name, Caption: view.caption, Tokens: listed,
+		EmptyTitle: view.emptyTitle, EmptyText: view.emptyText, Example: v.d.example(), Clients: clientTiles(nil),
 	}
 	if !p.Any {
-		first, err := d.Tokens.Tokens(v.ctx(), v.caller, tokens.Query{Request: page.Request{Limit: 1}, Purpose: []string{"personal"}})
+		first, err := v.d.Tokens.Tokens(v.ctx(), v.caller, tokens.Query{Request: page.Request{Limit: 1}, Purpose: purpose})
 		if err != nil {
 			return err
 		}
 		p.Any = len(first.Items) > 0
 	}
-	address := func(name, cursor string) string {
-		values := url.Values{}
-		for key, value := range map[string]string{"show": name, "organization": organization, "cursor": cursor} {
-			if value != "" {
-				values.Set(key, value)
-			}
+	if p.Agents && p.Any {
+		calls, err := v.d.Tokens.Calls7Days(v.ctx(), v.caller)
+		if err != nil {
+			return err
 		}
-		if len(values) == 0 {
-			return developer
+		for i := range p.Tokens {
+			p.Tokens[i].Calls = int(calls[p.Tokens[i].ID])
 		}
-		return developer + "?" + values.Encode()
 	}
-	for _, w := range views {
-		p.Views = append(p.Views, viewLink{Label: w.label, Href: address(w.name, ""), Current: w.name == view.name})
-	}
+	filters := map[string]string{"organization": organization}
+	p.Views = viewLinks(s.base, s.views, view.name, filters)
 	if len(v.viewer.Organizations) > 1 || organization != "" {
 		p.Organizations = append(p.Organizations, option{Label: "All organizations", Chosen: organization == ""})
 		for _, o := range v.viewer.Organizations {
 			p.Organizations = append(p.Organizations, option{Value: o.Slug, Label: o.Name, Chosen: o.Slug == organization})
 		}
 	}
-	if next != "" {
-		p.Pager.Next = address(view.name, next)
+	p.Pager = pages(v.r.URL, next)
+	return v.show(http.StatusOK, "tokens", p.Heading(), s.section, p)
+}
+
+// viewLinks lead to the ways to look at a list, with its filters kept.
+func viewLinks(base string, list []tokenFilter, current string, filters map[string]string) []viewLink {
+	var links []viewLink
+	for _, w := range list {
+		filters["show"] = w.name
+		links = append(links, viewLink{Label: w.label, Href: address(base, filters), Current: w.name == current})
 	}
-	if asked.Cursor != "" {
-		p.Pager.First = address(view.name, "")
+	return links
+}
+
+// address returns a path with those of the parameters that are not empty.
+func address(path string, parameters map[string]string) string {
+	values := url.Values{}
+	for key, value := range parameters {
+		if value != "" {
+			values.Set(key, value)
+		}
 	}
-	return v.show(http.StatusOK, "tokens", "Personal access tokens", "developer", p)
+	if len(values) == 0 {
+		return path
+	}
+	return path + "?" + values.Encode()
 }
 
 // tokens reads a page of the caller's tokens, or all that fit when there is a condition that only pages know.
@@ -157,7 +207,12 @@ func (n projectNames) token(t tokens.Token) (tokenView, error) {
 		ExpiresAt: t.ExpiresAt, LastUsedAt: t.LastUsedAt, RevokedAt: t.RevokedAt, now: n.v.d.Now(),
 	}
 	view.Role, view.LastUsedIP, view.LastUsedClient = deref(t.Role), deref(t.LastUsedIP), deref(t.LastUsedClient)
-	view.RevokedBySelf = deref(t.RevokedBy) == n.v.caller.UserID
+	view.RevokeReason, view.PauseReason = t.RevokeReason, t.PauseReason
+	view.RevokedBySelf, view.PausedBySelf = deref(t.RevokedBy) == n.v.caller.UserID, deref(t.PausedBy) == n.v.caller.UserID
+	view.Agent = t.Purpose == access.Agent.String()
+	if t.Client != nil {
+		view.Client, view.ClientHost = t.Client.Name, t.Client.Host
+	}
 	if !view.Restricted {
 		return view, nil
 	}
@@ -184,13 +239,30 @@ func deref(s *string) string {
 	return *s
 }
 
-// ownToken reads the token that the path names.
+// ownToken reads the token that the path names. One that has its pages on the other surface leads there.
 func (v *visit) ownToken() (tokenView, error) {
 	t, err := v.d.Tokens.Token(v.ctx(), v.caller, v.r.PathValue("id"))
 	if err != nil {
 		return tokenView{}, err
 	}
-	return v.projectNames().token(t)
+	view, err := v.projectNames().token(t)
+	if err != nil {
+		return tokenView{}, err
+	}
+	return view, v.atHome(view)
+}
+
+// elsewhereError says that what was asked for has its page at another address.
+type elsewhereError struct{ path string }
+
+func (e *elsewhereError) Error() string { return "the page is at " + e.path }
+
+// atHome leads to the token's own page when the path is one of the other surface.
+func (v *visit) atHome(t tokenView) error {
+	if !strings.HasPrefix(v.r.URL.Path, t.surface().base+"/") {
+		return &elsewhereError{t.Href()}
+	}
+	return nil
 }
 
 // example is a call to try a token with.
@@ -199,11 +271,11 @@ func (d *Door) example() copyable {
 }
 
 func tokenCrumbs(t tokenView, here string) []crumb {
-	crumbs := []crumb{{"Developer", developer}}
+	crumbs := []crumb{{t.surface().label, t.surface().base}}
 	if here == "" {
 		return append(crumbs, crumb{t.Name, ""})
 	}
-	return append(crumbs, crumb{t.Name, developer + "/" + t.ID}, crumb{here, ""})
+	return append(crumbs, crumb{t.Name, t.Href()}, crumb{here, ""})
 }
 
 // showToken is a token's whole life.
@@ -213,21 +285,33 @@ func (d *Door) showToken(v *visit) error {
 		return err
 	}
 	t, err := v.projectNames().token(activity.Token)
+	if err == nil {
+		err = v.atHome(t)
+	}
 	if err != nil {
 		return err
 	}
+	t.tellWho(activity)
+	p := tokenPage{Crumbs: tokenCrumbs(t, ""), Token: t, AlreadyShown: v.r.URL.Query().Has("again"), deeds: d.deeds(t, activity), Example: d.example(), Connection: t.connection()}
+	return v.show(http.StatusOK, "token", t.Name, t.surface().section, p)
+}
+
+// tellWho fills in the names of who revoked and paused the token.
+func (t *tokenView) tellWho(activity tokens.Activity) {
+	t.RevokedBy, t.PausedBy = activity.NameOf(deref(activity.Token.RevokedBy)), activity.NameOf(deref(activity.Token.PausedBy))
+}
+
+// deeds gathers what a token did.
+func (d *Door) deeds(t tokenView, activity tokens.Activity) deeds {
 	calls := map[string]int{}
 	for _, day := range activity.CallsByDay {
 		calls[day.Day] = int(day.Calls)
 	}
-	p := tokenPage{
-		Crumbs: tokenCrumbs(t, ""), Token: t, AlreadyShown: v.r.URL.Query().Has("again"),
-		Life: life(t, activity.Values), Calls: newCallChart(calls, d.Now(), callsShown), Example: d.example(),
-	}
+	did := deeds{Life: life(t, activity.Values), Calls: newCallChart(calls, d.Now(), callsShown)}
 	for _, use := range activity.LateUses {
-		p.LateUses = append(p.LateUses, lateUse{Prefix: use.Prefix, Uses: int(use.Uses), LastUsedAt: use.LastUsedAt, Address: use.IP, Client: use.Client})
+		did.LateUses = append(did.LateUses, lateUse{Prefix: use.Prefix, Uses: int(use.Uses), LastUsedAt: use.LastUsedAt, Address: use.IP, Client: use.Client})
 	}
-	return v.show(http.StatusOK, "token", t.Name, "developer", p)
+	return did
 }
 
 // life tells what happened to a token, in its order. values are those that it has had, the current one first.
@@ -261,11 +345,11 @@ func life(t tokenView, values []tokens.Value) []lifeEvent {
 	}
 	switch {
 	case t.State == "revoked":
-		by := "by somebody else"
-		if t.RevokedBySelf {
-			by = "by you"
+		text := "by " + t.Revoker()
+		if t.RevokeReason != "" {
+			text += ": “" + t.RevokeReason + "”"
 		}
-		events = append(events, lifeEvent{Title: "Revoked", At: t.RevokedAt, Text: by, Class: "bad"})
+		events = append(events, lifeEvent{Title: "Revoked", At: t.RevokedAt, Text: text, Class: "bad"})
 	case t.State == "expired":
 		events = append(events, lifeEvent{Title: "Expired", At: t.ExpiresAt, Class: "bad"})
 	case t.ExpiresAt != nil:
@@ -284,26 +368,31 @@ func life(t tokenView, values []tokens.Value) []lifeEvent {
 
 // showValue draws the page that shows a value, once. A repeated form has none to show.
 func (v *visit) showValue(issued tokens.Issued, rotated bool, oldUntil *time.Time) error {
-	if issued.Value == nil {
-		return v.leave(developer+"/"+issued.Token.ID+"?again=1", "")
-	}
 	t, err := v.projectNames().token(issued.Token)
 	if err != nil {
 		return err
 	}
+	if issued.Value == nil {
+		return v.leave(t.Href()+"?again=1", "")
+	}
 	value := issued.Value.Reveal()
 	p := valuePage{
 		Crumbs: tokenCrumbs(t, ""), Token: t, Rotated: rotated, OldUntil: oldUntil,
-		Value: copyable{ID: "value", Label: "The token", Text: value, Secret: true},
-		Curl:  copyable{ID: "curl", Label: "Try it", Text: curl(v.d.PublicURL, value)},
+		Value:    copyable{ID: "value", Label: "The token", Text: value, Secret: true},
+		Snippets: []copyable{{ID: "curl", Label: "Try it", Text: curl(v.d.PublicURL, value)}},
 	}
-	return v.show(http.StatusCreated, "token-value", t.Name, "developer", p)
+	if t.Agent {
+		client := clientNamed(t.Client)
+		p.Client, p.Snippets = client.Name, client.bearer(v.d.mcpURL(), value)
+		p.Connection = t.connection()
+	}
+	return v.show(http.StatusCreated, "token-value", t.Name, t.surface().section, p)
 }
 
 // notEnded refuses to begin what an ended token cannot go through.
 func notEnded(t tokenView) error {
 	if t.Ended() {
-		return problem.New(problem.Conflict, "The token has ended. Create a new one instead.")
+		return problem.Newf(problem.Conflict, "The %s has ended. %s a new one instead.", t.Noun(), map[bool]string{true: "Connect", false: "Create"}[t.Agent])
 	}
 	return nil
 }
@@ -317,7 +406,7 @@ func (d *Door) askRotate(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.show(http.StatusOK, "token-rotate", "Rotate "+t.Name, "developer", rotatePage{Crumbs: tokenCrumbs(t, "Rotate"), Token: t, Form: newForm(nil), Graces: graces("0")})
+	return v.show(http.StatusOK, "token-rotate", "Rotate "+t.Name, t.surface().section, rotatePage{Crumbs: tokenCrumbs(t, "Rotate"), Token: t, Form: newForm(nil), Graces: graces("0")})
 }
 
 // rotateToken gives a token a new value and shows it, once.
@@ -337,7 +426,7 @@ func (d *Door) rotateToken(v *visit) error {
 		if err != nil {
 			return err
 		}
-		return v.again("token-rotate", "Rotate "+t.Name, "developer", rotatePage{Crumbs: tokenCrumbs(t, "Rotate"), Token: t, Form: f, Graces: graces(v.posted("grace_seconds"))})
+		return v.again("token-rotate", "Rotate "+t.Name, t.surface().section, rotatePage{Crumbs: tokenCrumbs(t, "Rotate"), Token: t, Form: f, Graces: graces(v.posted("grace_seconds"))})
 	}
 	var until *time.Time
 	if seconds > 0 {
@@ -354,9 +443,9 @@ func (d *Door) askRevoke(v *visit) error {
 		return err
 	}
 	if t.State == string(tokens.Revoked) {
-		return v.leave(developer+"/"+t.ID, "")
+		return v.leave(t.Href(), "")
 	}
-	return v.show(http.StatusOK, "token-revoke", "Revoke "+t.Name, "developer", revokePage{Crumbs: tokenCrumbs(t, "Revoke"), Token: t})
+	return v.show(http.StatusOK, "token-revoke", "Revoke "+t.Name, t.surface().section, revokePage{Crumbs: tokenCrumbs(t, "Revoke"), Token: t})
 }
 
 // revokeToken ends a token and shows the receipt.
@@ -369,9 +458,13 @@ func (d *Door) revokeToken(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := receiptPage{
-		Crumbs: tokenCrumbs(t, "Revoked"), Token: t,
+	return v.show(http.StatusOK, "token-revoked", t.Name+" is revoked", t.surface().section, receiptOf(t, receipt, tokenCrumbs(t, "Revoked")))
+}
+
+// receiptOf tells when a revocation was made, and how long it took.
+func receiptOf(t tokenView, receipt tokens.Receipt, crumbs []crumb) receiptPage {
+	return receiptPage{
+		Crumbs: crumbs, Token: t, Href: t.Href(), Back: t.surface().base, BackLabel: "Back to your " + t.Noun() + "s",
 		Moment: receipt.RevokedAt.UTC().Format("2 Jan 2006, 15:04:05.000000 UTC"), Took: number(receipt.TookMS) + " ms",
 	}
-	return v.show(http.StatusOK, "token-revoked", t.Name+" is revoked", "developer", p)
 }

@@ -95,7 +95,7 @@ func TestWhatIsWorthALookStandsOut(t *testing.T) {
 func TestScopePickerShowsTheWholeCatalogue(t *testing.T) {
 	t.Parallel()
 	for _, role := range access.Roles() {
-		rows := scopeRows(access.AllScopes(), role, access.AllScopes())
+		rows := scopeRows(access.AllScopes(), offering{role: role, limit: access.AllScopes()})
 		offered := 0
 		for _, row := range rows {
 			if row.Title == "" || row.Text == "" {
@@ -133,14 +133,14 @@ func TestScopePickerShowsTheWholeCatalogue(t *testing.T) {
 func TestPrefilledFormsMeanWhatTheAddressSays(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]string{
-		"":                                     "expiry=30&name=&organization=",
-		"scopes=tasks:read,tasks:write,x,%00":  "expiry=30&name=&organization=&scope.tasks=write",
-		"scopes=tasks:write&scopes=tasks:read": "expiry=30&name=&organization=&scope.tasks=write",
+		"":                                     "name=&organization=",
+		"scopes=tasks:read,tasks:write,x,%00":  "name=&organization=&scope.tasks=write",
+		"scopes=tasks:write&scopes=tasks:read": "name=&organization=&scope.tasks=write",
 		"expires_in_days=90&name=A":            "expiry=90&name=A&organization=",
 		"expires_in_days=5":                    "expires_at=2027-03-17T14%3A05&expiry=custom&name=&organization=",
-		"expires_in_days=-1":                   "expiry=30&name=&organization=",
-		"expires_in_days=99999999":             "expiry=30&name=&organization=",
-		"projects=a,b&projects=c":              "expiry=30&name=&organization=&projects=a&projects=b&projects=c&reach=chosen",
+		"expires_in_days=-1":                   "name=&organization=",
+		"expires_in_days=99999999":             "name=&organization=",
+		"projects=a,b&projects=c":              "name=&organization=&projects=a&projects=b&projects=c&reach=chosen",
 	} {
 		values, err := url.ParseQuery(query)
 		if err != nil {

@@ -28,9 +28,41 @@ var resourceWords = map[string][2]string{
 	"audit":    {"Audit log", "What members and their tokens did."},
 }
 
-// scopeRows builds the picker: every resource of the catalogue with none, read and write. What lies outside the role, or
-// outside the limit, is shown and cannot be chosen.
-func scopeRows(chosen access.Scopes, role access.Role, limit access.Scopes) []scopeRow {
+// offering says which scopes can be chosen.
+type offering struct {
+	role  access.Role   // that must cover them
+	limit access.Scopes // that they must lie within
+	why   string        // what to say of those that do not; "" where it goes without saying
+	kept  access.Scopes // that can be chosen in any case
+}
+
+// refuses reports whether a scope cannot be chosen, and why.
+func (o offering) refuses(scope access.Scope) (reason string, refused bool) {
+	switch {
+	case access.ScopeSet(scope).Within(o.kept):
+		return "", false
+	case !scope.CoveredBy(o.role):
+		return needsRole(scope, o.role), true
+	case !access.ScopeSet(scope).Within(o.limit):
+		return o.why, true
+	default:
+		return "", false
+	}
+}
+
+// withReads returns the scopes with the reads that their writes include.
+func withReads(set access.Scopes) access.Scopes {
+	for _, entry := range access.Catalogue() {
+		if access.ScopeSet(entry.Scope).Within(set) {
+			set |= access.ScopeSet(entry.Scope)
+		}
+	}
+	return set
+}
+
+// scopeRows builds the picker: every resource of the catalogue with none, read and write. What is not on offer is shown
+// and cannot be chosen.
+func scopeRows(chosen access.Scopes, on offering) []scopeRow {
 	var rows []scopeRow
 	index := map[string]int{}
 	for _, entry := range access.Catalogue() {
@@ -52,10 +84,9 @@ func scopeRows(chosen access.Scopes, role access.Role, limit access.Scopes) []sc
 		}
 		level := &row.Levels[place]
 		level.Offered = true
-		level.Disabled = !access.ScopeSet(entry.Scope).Within(limit)
-		if !entry.Scope.CoveredBy(role) {
-			level.Disabled = true
-			row.Reason = needsRole(entry.Scope, role)
+		var reason string
+		if reason, level.Disabled = on.refuses(entry.Scope); reason != "" {
+			row.Reason = reason
 		}
 		if chosen.Has(entry.Scope) && !level.Disabled {
 			for i := range row.Levels {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -37,9 +38,83 @@ type tokenView struct {
 	LastUsedIP       string
 	LastUsedClient   string
 	RevokedAt        *time.Time
-	RevokedBySelf    bool
+
+	Agent              bool
+	Client, ClientHost string // of agents
+	Calls              int    // of agents in lists, in the last seven days
+
+	RevokedBySelf, PausedBySelf bool
+	RevokedBy, PausedBy         string // names, on the token's page
+	RevokeReason, PauseReason   string
 
 	now time.Time
+}
+
+func (t tokenView) surface() surface {
+	if t.Agent {
+		return agentPages
+	}
+	return developerPages
+}
+
+// Href is the address of the token's own page.
+func (t tokenView) Href() string { return t.surface().base + "/" + t.ID }
+
+// Noun is what people call it.
+func (t tokenView) Noun() string {
+	if t.Agent {
+		return "agent"
+	}
+	return "token"
+}
+
+// scopes returns the scopes as a set.
+func (t tokenView) scopes() access.Scopes {
+	var set access.Scopes
+	for _, s := range t.Scopes {
+		if scope, ok := access.ParseScope(s.Name); ok {
+			set |= access.ScopeSet(scope)
+		}
+	}
+	return set
+}
+
+// projectIDs returns the ids of a restricted token's projects, those that its owner does not see included.
+func (t tokenView) projectIDs() []string {
+	ids := append([]string{}, t.hidden...)
+	for _, p := range t.Projects {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+// SignedIn reports whether an agent got its token by signing in from its program. Nobody pastes such a token, so that a
+// new value would reach nobody.
+func (t tokenView) SignedIn() bool { return t.ClientHost != "" }
+
+// Revoker says who revoked the token.
+func (t tokenView) Revoker() string { return whoever(t.RevokedBySelf, t.RevokedBy) }
+
+// Pauser says who paused the agent.
+func (t tokenView) Pauser() string { return whoever(t.PausedBySelf, t.PausedBy) }
+
+func whoever(self bool, name string) string {
+	switch {
+	case self:
+		return "you"
+	case name != "":
+		return name
+	default:
+		return "the operators of this server"
+	}
+}
+
+// connection is whether an agent has made its first call.
+func (t tokenView) connection() *connection {
+	if !t.Agent || t.Ended() {
+		return nil
+	}
+	return &connection{Token: t, Address: t.Href() + "/connection"}
 }
 
 // scopeView is a scope in words.
@@ -112,8 +187,10 @@ type copyable struct {
 	Secret          bool
 }
 
-// tokensPage is Settings → Developer.
+// tokensPage is Settings → Developer, or Settings → Agents.
 type tokensPage struct {
+	Agents        bool
+	Base, Section string
 	Any           bool // whether there is any token at all, whatever the filters
 	Show          string
 	Views         []viewLink
@@ -124,6 +201,15 @@ type tokensPage struct {
 	EmptyTitle    string
 	EmptyText     string
 	Example       copyable
+	Clients       []clientTile
+}
+
+// Heading is what the page is called.
+func (p tokensPage) Heading() string {
+	if p.Agents {
+		return "Agents"
+	}
+	return "Personal access tokens"
 }
 
 // viewLink is one of the ways to look at a list.
@@ -155,15 +241,26 @@ type expiryChoice struct {
 type preset struct{ Label, Href, Settings string }
 
 // presets are common grants, least first.
-func presets(organization string) []preset {
-	type grant struct{ label, name, scopes, days string }
+func presets(base, organization string) []preset {
+	return presetsOf(base, url.Values{"organization": {organization}, "expires_in_days": {"90"}}, []presetGrant{
+		{"Reporting script", "Reporting script", "projects:read,tasks:read"},
+		{"Build pipeline", "Build pipeline", "tasks:write,comments:write"},
+	})
+}
+
+// presetGrant is what a preset fills in; name is empty where it is left to the person.
+type presetGrant struct{ label, name, scopes string }
+
+// presetsOf returns links to a form, filled in with each of the grants and what they share.
+func presetsOf(base string, shared url.Values, grants []presetGrant) []preset {
 	var list []preset
-	for _, g := range []grant{
-		{"Reporting script", "Reporting script", "projects:read,tasks:read", "90"},
-		{"Build pipeline", "Build pipeline", "tasks:write,comments:write", "90"},
-	} {
-		query := url.Values{"name": {g.name}, "scopes": {g.scopes}, "expires_in_days": {g.days}, "organization": {organization}}
-		list = append(list, preset{g.label, "/settings/developer/new?" + query.Encode(), query.Encode()})
+	for _, g := range grants {
+		query := maps.Clone(shared)
+		query.Set("scopes", g.scopes)
+		if g.name != "" {
+			query.Set("name", g.name)
+		}
+		list = append(list, preset{g.label, base + "?" + query.Encode(), query.Encode()})
 	}
 	return list
 }
@@ -214,8 +311,11 @@ func can(permissions []string) string {
 // tokenForm is the page that creates a token.
 type tokenForm struct {
 	Crumbs        []crumb
+	Base          string // where the form goes
 	Form          form
 	Unverified    bool
+	Blocked       bool   // whether it cannot be sent as things are
+	Button        string // what sends it
 	Organizations []option
 	Organization  place
 	Presets       []preset
@@ -229,26 +329,41 @@ type tokenForm struct {
 	Summary       *summary
 }
 
+// role is what the person is in the organization.
+func (p tokenForm) role() access.Role {
+	role, _ := access.ParseRole(p.Organization.Role)
+	return role
+}
+
+// usualDays are the lives of tokens on offer.
+var usualDays = []int{7, 30, 60, 90}
+
 // expiryChoices lists the ends on offer, with the exact moment that each would mean.
 func expiryChoices(now time.Time, chosen string) []expiryChoice {
+	return append(lives(now, usualDays, chosen), expiryChoice{Value: noExpiry, Label: "No expiry", Note: "Until somebody revokes it", Chosen: chosen == noExpiry})
+}
+
+// lives lists numbers of days, and a moment of one's own.
+func lives(now time.Time, all []int, chosen string) []expiryChoice {
 	var list []expiryChoice
-	for _, days := range []int{7, 30, 60, 90} {
+	for _, days := range all {
 		at := now.Add(time.Duration(days) * 24 * time.Hour)
 		value := strconv.Itoa(days)
 		list = append(list, expiryChoice{Value: value, Label: plural(days, "day"), At: &at, Chosen: chosen == value})
 	}
-	return append(list,
-		expiryChoice{Value: "custom", Label: "Custom", Note: "A date and hour below", Chosen: chosen == "custom"},
-		expiryChoice{Value: "none", Label: "No expiry", Note: "Until somebody revokes it", Chosen: chosen == "none"})
+	return append(list, expiryChoice{Value: customExpiry, Label: "Custom", Note: "A date and hour below", Chosen: chosen == customExpiry})
 }
 
 // valuePage shows a value, once.
 type valuePage struct {
-	Crumbs      []crumb
-	Token       tokenView
-	Value, Curl copyable
-	Rotated     bool
-	OldUntil    *time.Time // when the replaced value ends; nil: it has ended
+	Crumbs     []crumb
+	Token      tokenView
+	Value      copyable
+	Snippets   []copyable // that have the value in them, or lead to it
+	Client     string     // that an agent runs in
+	Rotated    bool
+	OldUntil   *time.Time // when the replaced value ends; nil: it has ended
+	Connection *connection
 }
 
 // tokenPage is a token's whole life.
@@ -256,10 +371,16 @@ type tokenPage struct {
 	Crumbs       []crumb
 	Token        tokenView
 	AlreadyShown bool
-	LateUses     []lateUse
-	Life         []lifeEvent
-	Calls        callChart
-	Example      copyable
+	deeds
+	Example    copyable
+	Connection *connection // of agents that have not ended
+}
+
+// deeds is what a token did.
+type deeds struct {
+	LateUses []lateUse
+	Life     []lifeEvent
+	Calls    callChart
 }
 
 // lateUse tells of a replaced value that somebody still uses.
@@ -276,15 +397,18 @@ type lifeEvent struct {
 	At                 *time.Time
 }
 
-// narrowPage takes away from a token.
-type narrowPage struct {
-	Crumbs      []crumb
-	Token       tokenView
-	Form        form
-	Scopes      []scopeRow
-	Chosen      bool
-	Projects    []projectChoice
-	ChosenCount int
+// changePage takes away from a token, or gives an agent another grant.
+type changePage struct {
+	Crumbs       []crumb
+	Token        tokenView
+	Action       string
+	Form         form
+	Organization place
+	Scopes       []scopeRow
+	Chosen       bool
+	Projects     []projectChoice
+	ChosenCount  int
+	MoreProjects bool
 }
 
 // rotatePage asks how long the old value lives on.
@@ -316,17 +440,26 @@ type revokePage struct {
 
 // receiptPage says that a revocation holds.
 type receiptPage struct {
-	Crumbs       []crumb
-	Token        tokenView
-	Moment, Took string
+	Crumbs                []crumb
+	Token                 tokenView
+	Owner                 string // of somebody else's agent
+	Moment, Took          string
+	Href, Back, BackLabel string
 }
 
 // homePage is the first screen after sign-in.
 type homePage struct {
-	Total, Live, Resting, Recent, Unused, Expiring, Sessions int
-	NextExpiry                                               *time.Time
-	CleanUp, Used                                            []tokenView
-	Example                                                  copyable
+	Total, Unused, Expiring, Sessions int
+	Tokens, Agents                    kindTally
+	NextExpiry                        *time.Time
+	CleanUp, Used                     []tokenView
+	Example                           copyable
+}
+
+// kindTally counts one kind of what can act as a person.
+type kindTally struct {
+	Label, Base           string
+	Live, Resting, Recent int
 }
 
 // curl writes a call that works when pasted. Double quotes, so that a shell puts $CARNET_TOKEN in.

@@ -55,8 +55,8 @@ type taskView struct {
 
 // via says what something was made with.
 type via struct {
-	Label, Href string
-	Token       bool
+	Label, Href  string
+	Token, Agent bool
 }
 
 // taskPage is a task with its comments.

@@ -59,14 +59,18 @@ func (v *visit) look() error {
 	v.viewer = &viewer{ID: profile.ID, Name: profile.Name, Email: profile.Email, Verified: profile.EmailVerified}
 	for _, m := range v.caller.Memberships {
 		if m.Role != access.NoRole {
-			v.viewer.Organizations = append(v.viewer.Organizations, placeOf(m))
+			v.viewer.Organizations = append(v.viewer.Organizations, v.placeOf(m))
 		}
 	}
 	return nil
 }
 
-func placeOf(m access.Membership) place {
-	return place{Slug: m.Slug, Name: m.Name, Role: m.Role.String(), Plan: m.Plan.String()}
+func (v *visit) placeOf(m access.Membership) place {
+	acting, _ := v.caller.In(m.Slug)
+	return place{
+		Slug: m.Slug, Name: m.Name, Role: m.Role.String(), Plan: m.Plan.String(),
+		Administers: acting.OrganizationPermissions().Has(access.OrganizationAdminister),
+	}
 }
 
 // parse reads the form of a POST. Its nonce becomes the idempotency key, so that the same form sent twice does its work
@@ -213,6 +217,10 @@ var flashes = map[string]string{
 	"sessions-ended":    "All your other sessions are ended. Your tokens go on working.",
 	"signed-out":        "You are signed out. Your tokens go on working.",
 	"narrowed":          "The token is changed. It holds from its next request on.",
+	"agent-changed":     "The agent's grant is changed. It holds for its next call.",
+	"agent-paused":      "The agent is paused. It is refused from its next call on.",
+	"agent-resumed":     "The agent is resumed. Its next call goes through.",
+	"policy-saved":      "The policy is saved. It holds for the next call of every agent.",
 	"member-added":      "The member is added.",
 	"role-changed":      "The role is changed. It holds for the next request.",
 	"member-removed":    "The member is removed. Their tokens for this organization rest.",

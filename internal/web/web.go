@@ -79,7 +79,7 @@ func (d *Door) Register(mux *http.ServeMux) {
 	for pattern, serve := range d.openRoutes() {
 		mux.HandleFunc(pattern, d.handler(serve, false))
 	}
-	for _, routes := range []map[string]handler{d.homeRoutes(), d.settingsRoutes(), d.tokenRoutes(), d.organizationRoutes(), d.projectRoutes(), d.taskRoutes()} {
+	for _, routes := range []map[string]handler{d.homeRoutes(), d.settingsRoutes(), d.tokenRoutes(), d.agentRoutes(), d.oversightRoutes(), d.organizationRoutes(), d.projectRoutes(), d.taskRoutes()} {
 		for pattern, serve := range routes {
 			mux.HandleFunc(pattern, d.handler(serve, true))
 		}

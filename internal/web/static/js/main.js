@@ -8,6 +8,7 @@ closeMenus();
 
 if (document.querySelector("[data-copy]")) import("./copy.js").then((m) => m.enableCopying());
 if (document.querySelector("[data-picklist]")) import("./picklist.js").then((m) => m.enablePicklists(document));
+if (document.querySelector("[data-connection]")) import("./connection.js").then((m) => m.awaitConnection());
 if (document.querySelector("[data-preview]")) import("./preview.js").then((m) => m.enablePreview());
 
 // A page that shows a secret once leaves no way back to itself: reloading shows the token without its value.

@@ -31,41 +31,41 @@ export function enablePreview() {
 
   form.addEventListener("change", (event) => {
     clearTimeout(timer);
-    if (event.target.name === "organization") ask(["scopes", "projects", "summary"]);
+    if (event.target.name === "organization") ask(["scopes", "projects", "expiry", "summary"]);
     else timer = setTimeout(() => ask(["summary"]), 150);
     tellExpiry();
   });
 
   // Presets fill the form in where it stands. They are links to the same, for those without scripts.
-  for (const link of document.querySelectorAll("[data-preset]")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      const preset = new URLSearchParams(link.dataset.preset);
-      if (!form.elements.name.value) form.elements.name.value = preset.get("name");
-      const scopes = preset.get("scopes").split(",");
-      for (const radio of form.querySelectorAll("input[type=radio][name^='scope.'][value=none]")) radio.checked = true;
-      for (const scope of scopes) {
-        const [resource, level] = scope.split(":");
-        const radio = form.querySelector(`input[name="scope.${resource}"][value="${level}"]:not(:disabled)`);
-        if (radio) radio.checked = true;
-      }
-      const expiry = form.querySelector(`input[name=expiry][value="${preset.get("expires_in_days")}"]`);
-      if (expiry) expiry.checked = true;
-      document.getElementById("spoken").textContent = `Filled in for: ${link.textContent}. Nothing is granted yet.`;
-      tellExpiry();
-      ask(["summary"]);
-    });
-  }
+  form.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-preset]");
+    if (!link) return;
+    event.preventDefault();
+    const preset = new URLSearchParams(link.dataset.preset);
+    if (!form.elements.name.value) form.elements.name.value = preset.get("name") ?? "";
+    const scopes = preset.get("scopes").split(",");
+    for (const radio of form.querySelectorAll("input[type=radio][name^='scope.'][value=none]")) radio.checked = true;
+    for (const scope of scopes) {
+      const [resource, level] = scope.split(":");
+      const radio = form.querySelector(`input[name="scope.${resource}"][value="${level}"]:not(:disabled)`);
+      if (radio) radio.checked = true;
+    }
+    const expiry = form.querySelector(`input[name=expiry][value="${preset.get("expires_in_days")}"]`);
+    if (expiry) expiry.checked = true;
+    document.getElementById("spoken").textContent = `Filled in for: ${link.textContent}. Nothing is granted yet.`;
+    tellExpiry();
+    ask(["summary"]);
+  });
 
   // The date field and the warning stand in the page from the start, so that nothing moves; they are dimmed until chosen.
-  const custom = form.elements.expires_at;
   function tellExpiry() {
     const chosen = form.querySelector("input[name=expiry]:checked")?.value;
     for (const warning of form.querySelectorAll("[data-no-expiry]")) warning.hidden = chosen !== "none";
   }
-  custom?.addEventListener("input", () => {
+  form.addEventListener("input", (event) => {
+    if (event.target.name !== "expires_at") return;
     const choice = form.querySelector("input[name=expiry][value=custom]");
-    if (custom.value && choice && !choice.checked) {
+    if (event.target.value && choice && !choice.checked) {
       choice.checked = true;
       tellExpiry();
     }

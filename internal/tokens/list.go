@@ -94,6 +94,9 @@ func (s *Service) Tokens(ctx context.Context, caller access.Caller, query Query)
 	if query.Invalid != nil {
 		return none, query.Invalid
 	}
+	if err := few(map[string][]string{"organization": query.Organization, "purpose": query.Purpose, "state": query.State}); err != nil {
+		return none, err
+	}
 	args := &db.Args{}
 	conditions := []string{"t.user_id = " + args.Add(caller.UserID)}
 	if len(query.Organization) > 0 {
@@ -150,6 +153,20 @@ func (s *Service) Calls7Days(ctx context.Context, caller access.Caller) (map[str
 		calls[row.TokenID] = row.Calls
 	}
 	return calls, nil
+}
+
+// few refuses filters with more values than a query should have.
+func few(filters map[string][]string) error {
+	var wrong []problem.Field
+	for name, values := range filters {
+		if len(values) > FilterLimit {
+			wrong = append(wrong, problem.Field{Location: "query." + name, Message: fmt.Sprintf("must have at most %d values", FilterLimit)})
+		}
+	}
+	if len(wrong) > 0 {
+		return problem.InvalidFields(wrong...)
+	}
+	return nil
 }
 
 // stateCondition is the SQL of [stateOf], for any of the named states.

@@ -82,6 +82,9 @@ func (s *Service) Agents(ctx context.Context, caller access.Caller, slug string,
 	if query.Invalid != nil {
 		return none, query.Invalid
 	}
+	if err := few(map[string][]string{"member": query.Member, "client": query.Client, "state": query.State}); err != nil {
+		return none, err
+	}
 	listing, err := s.agentListing(caller, query)
 	if err != nil {
 		return none, err
@@ -307,6 +310,9 @@ const removalBatch = 100
 func (s *Service) RevokeAgents(ctx context.Context, caller access.Caller, slug string, which AgentSelection) (Removed, error) {
 	if _, err := s.Org.Inside(caller, slug, access.OrganizationAdminister); err != nil {
 		return Removed{}, err
+	}
+	if which.Invalid != nil {
+		return Removed{}, which.Invalid
 	}
 	if which.Member == "" && which.Client == "" && !which.All {
 		return Removed{}, problem.New(problem.RequestMalformed, "Say which agents: ?member= with a user id, ?client= with a client's name, or ?all=true.")

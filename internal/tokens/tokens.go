@@ -36,6 +36,7 @@ const (
 	ExpiryLimitYears = 10
 	AgentExpiry      = 90 * 24 * time.Hour // what an agent's token gets when no expiry is given
 	GraceLimit       = 24 * time.Hour      // how long a replaced value may live on
+	FilterLimit      = 100                 // values that one filter of a list can have
 )
 
 // Freshness tells whether a session's person proved recently enough who they are. It is answered by the account room.

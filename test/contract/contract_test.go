@@ -52,9 +52,10 @@ type world struct {
 	tokenID, readingID     string
 	scopedID               string
 	scoped                 string // value: limited to the project
+	agentID, agent         string // of the member; its value
 
 	// Those of the stranger.
-	theirProject, theirTask, theirComment, theirTokenID, theirSessionID string
+	theirProject, theirTask, theirComment, theirTokenID, theirAgentID, theirSessionID string
 
 	document document
 }
@@ -87,6 +88,8 @@ func newWorld(t *testing.T) *world {
 	w.readingID, w.reading = w.issue(t, w.owner, nil, "tasks:read")
 	w.scopedID, w.scoped = w.issue(t, w.owner, []string{w.project}, "tasks:write", "projects:write")
 	w.theirTokenID, _ = w.issue(t, w.stranger, nil, "tasks:write")
+	w.agentID, w.agent = w.issueAgent(t, w.member)
+	w.theirAgentID, _ = w.issueAgent(t, w.stranger)
 	w.theirSessionID = w.get(t, w.stranger, "/account/sessions").text(t, "items", 0, "id")
 	return w
 }
@@ -125,6 +128,13 @@ func (w *world) issue(t *testing.T, as who, projects []string, scopes ...string)
 func (w *world) get(t *testing.T, as who, path string) *answer {
 	t.Helper()
 	return w.send(t, as, "GET", path, nil).want(t, 200)
+}
+
+func (w *world) issueAgent(t *testing.T, as who) (id, value string) {
+	t.Helper()
+	body := map[string]any{"name": "Scout", "organization": as.organization, "scopes": []string{"tasks:write"}, "purpose": "agent", "client": "Cursor"}
+	a := w.send(t, as, "POST", "/tokens", body).want(t, 201)
+	return a.text(t, "token", "id"), a.text(t, "value")
 }
 
 // answer is what the server said.
@@ -449,6 +459,7 @@ func (w *world) state(t *testing.T) string {
 		for _, path := range []string{
 			"/projects?limit=200", "/projects?deleted=true", "/tasks?limit=200", "/tasks?deleted=true", "/tasks/" + task + "/comments",
 			"/projects/" + project + "/members", "/members", "/tokens?limit=200", "/account", "/account/sessions", "/organizations",
+			"/organizations/" + as.organization + "/agent-policy", "/organizations/" + as.organization + "/agents?limit=200",
 		} {
 			var value any
 			if err := json.Unmarshal(w.get(t, as, path).body, &value); err != nil {
@@ -468,7 +479,7 @@ func lines(b *strings.Builder, path string, value any) {
 	}
 	for _, item := range items {
 		if object, ok := item.(map[string]any); ok {
-			for _, used := range []string{"last_used_at", "last_used_ip", "last_used_client"} {
+			for _, used := range []string{"last_used_at", "last_used_ip", "last_used_client", "calls_7_days"} {
 				delete(object, used)
 			}
 		}
@@ -502,6 +513,7 @@ func TestTheContractHoldsForBadAndOddRequests(t *testing.T) {
 	t.Run("bodies", w.bodies)
 	t.Run("texts", w.texts)
 	t.Run("tokens", w.tokens)
+	t.Run("agents", w.agents)
 	t.Run("ids", w.ids)
 	t.Run("lists", w.lists)
 	t.Run("versions", w.versions)

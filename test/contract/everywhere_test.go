@@ -45,7 +45,7 @@ func (w *world) everywhere(t *testing.T) {
 	for _, r := range w.document.routes {
 		actual := map[string]string{"/projects": w.project, "/tasks": w.task, "/comments": comment, "/tokens": w.tokenID, "/account/sessions": session}
 		before, _, _ := strings.Cut(r.path, "/{")
-		c := attempt{method: r.method, path: strings.NewReplacer("{id}", actual[before], "{slug}", ours, "{user_id}", w.memberID).Replace(r.path), body: bodies[r.method+r.path]}
+		c := attempt{method: r.method, path: strings.NewReplacer("{id}", actual[before], "{slug}", ours, "{user_id}", w.memberID, "{token_id}", w.agentID).Replace(r.path), body: bodies[r.method+r.path]}
 		add := func(name string, as who, status int, code string, headers ...string) {
 			c := c
 			c.name, c.as, c.status, c.code, c.headers = r.method+" "+r.path+": "+name, as, status, code, headers

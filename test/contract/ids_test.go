@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ type place struct {
 	method, path string // {} stands for the id that is looked at
 	prefix       string // of the ids that belong there; empty: a slug
 	theirs       string // one that exists elsewhere
+	personal     string // one that exists here, and is not to be seen there
 	unlike       string // what the answer is when it is not not_found
 }
 
@@ -31,8 +33,12 @@ func (w *world) places(t *testing.T) []place {
 		if !ok {
 			t.Fatalf("the tests do not know the ids of %s", r.path)
 		}
-		path := strings.Replace(strings.Replace(r.path, "{id}", "{}", 1), "{slug}", "{}", 1)
-		places = append(places, place{method: r.method, path: strings.Replace(path, "{user_id}", w.memberID, 1), prefix: kind[0], theirs: kind[1]})
+		path := strings.NewReplacer("{id}", "{}", "{slug}", "{}", "{user_id}", w.memberID, "{token_id}", w.agentID).Replace(r.path)
+		places = append(places, place{method: r.method, path: path, prefix: kind[0], theirs: kind[1]})
+		if strings.Contains(r.path, "{token_id}") {
+			own := strings.NewReplacer("{slug}", ours, "{token_id}", "{}").Replace(r.path)
+			places = append(places, place{method: r.method, path: own, prefix: id.Token, theirs: w.theirAgentID, personal: w.tokenID})
+		}
 		if strings.Contains(r.path, "{user_id}") {
 			own := strings.NewReplacer("{id}", w.project, "{slug}", ours, "{user_id}", "{}").Replace(r.path)
 			p := place{method: r.method, path: own, prefix: id.User, theirs: w.strangerID}
@@ -47,6 +53,9 @@ func (w *world) places(t *testing.T) []place {
 	}
 	return places
 }
+
+// bodiless are POSTs that need no body.
+var bodiless = regexp.MustCompile(`/(restore|rotate|pause|resume)$`)
 
 // ids: whatever a caller does not see is absent, on every route and in the same words as what was never there.
 func (w *world) ids(t *testing.T) {
@@ -70,7 +79,7 @@ func (w *world) ids(t *testing.T) {
 			var body any
 			if text, ok := bodies[shape(p.method, p.path)]; ok {
 				body = text
-			} else if p.method == "PATCH" || p.method == "PUT" || p.method == "POST" && !strings.Contains(p.path, "restore") && !strings.Contains(p.path, "rotate") {
+			} else if p.method == "PATCH" || p.method == "PUT" || p.method == "POST" && !bodiless.MatchString(p.path) {
 				t.Fatalf("there is no body for %s %s", p.method, p.path)
 			}
 			code, status := "not_found", 404
@@ -96,6 +105,9 @@ func (w *world) ids(t *testing.T) {
 				"another's in escapes": escaped(p.theirs), "the organization's id": id.New(id.Organization),
 			} {
 				same(t, name, want, ask(value))
+			}
+			if p.personal != "" {
+				same(t, "a personal token's", want, ask(p.personal))
 			}
 		})
 	}

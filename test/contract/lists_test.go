@@ -75,22 +75,26 @@ func (w *world) lists(t *testing.T) {
 
 	var attempts []attempt
 	for where, queries := range map[string][]string{
-		"/tasks status":                       {"status=" + mark, "status=", "status=TODO", "status=todo,done", "status=todo&status=" + mark, strings.Repeat("status=todo&", 101)},
-		"/tasks deleted":                      {"deleted=yes", "deleted=1", "deleted=TRUE", "deleted=true&deleted=true"},
-		"/tasks due_before":                   {"due_before=" + mark, "due_before=2026-02-30", "due_before=2026-2-3", "due_before=0000-01-01", "due_before=2026-01-01T00:00:00Z", "due_before=2026-01-01&due_before=2026-01-01"},
-		"/tasks due_after":                    {"due_after=tomorrow", "due_after=99999-01-01"},
-		"/tasks updated_since":                {"updated_since=" + mark, "updated_since=2026-01-01", "updated_since=2026-01-01T00:00:00", "updated_since=0"},
-		"/tasks q":                            {"q=" + strings.Repeat("a", 201), "q=%00", "q=%ff", "q=%e2%80%ae", "q=a&q=b"},
-		"/tasks project":                      {strings.Repeat("project=x&", 101)},
-		"/tasks assignee":                     {strings.Repeat("assignee=me&", 101)},
-		"/projects status":                    {"status=todo", "status="},
-		"/projects visibility":                {"visibility=" + mark, "visibility=public"},
-		"/projects deleted":                   {"deleted=maybe"},
-		"/tokens state":                       {"state=" + mark, "state=", "state=LIVE"},
-		"/tokens purpose":                     {"purpose=" + mark, "purpose=session"},
-		"/tasks/counts status":                {"status=" + mark},
-		"/tasks/counts q":                     {"q=" + strings.Repeat("é", 201)},
-		"/projects/" + w.project + "/tasks q": {"q=" + strings.Repeat("a", 201)},
+		"/tasks status":                                {"status=" + mark, "status=", "status=TODO", "status=todo,done", "status=todo&status=" + mark, strings.Repeat("status=todo&", 101)},
+		"/tasks deleted":                               {"deleted=yes", "deleted=1", "deleted=TRUE", "deleted=true&deleted=true"},
+		"/tasks due_before":                            {"due_before=" + mark, "due_before=2026-02-30", "due_before=2026-2-3", "due_before=0000-01-01", "due_before=2026-01-01T00:00:00Z", "due_before=2026-01-01&due_before=2026-01-01"},
+		"/tasks due_after":                             {"due_after=tomorrow", "due_after=99999-01-01"},
+		"/tasks updated_since":                         {"updated_since=" + mark, "updated_since=2026-01-01", "updated_since=2026-01-01T00:00:00", "updated_since=0"},
+		"/tasks q":                                     {"q=" + strings.Repeat("a", 201), "q=%00", "q=%ff", "q=%e2%80%ae", "q=a&q=b"},
+		"/tasks project":                               {strings.Repeat("project=x&", 101)},
+		"/tasks assignee":                              {strings.Repeat("assignee=me&", 101)},
+		"/projects status":                             {"status=todo", "status="},
+		"/projects visibility":                         {"visibility=" + mark, "visibility=public"},
+		"/projects deleted":                            {"deleted=maybe"},
+		"/tokens state":                                {"state=" + mark, "state=", "state=LIVE"},
+		"/tokens organization":                         {strings.Repeat("organization=x&", 101)},
+		"/tokens purpose":                              {"purpose=" + mark, "purpose=session"},
+		"/organizations/" + ours + "/agents state":     {"state=" + mark, "state=", "state=LIVE", "state=live,paused"},
+		"/organizations/" + ours + "/agents member":    {strings.Repeat("member=x&", 101)},
+		"/organizations/" + ours + "/agents client":    {strings.Repeat("client=x&", 101)},
+		"/tasks/counts status":                         {"status=" + mark},
+		"/tasks/counts q":                              {"q=" + strings.Repeat("é", 201)},
+		"/projects/" + w.project + "/tasks q":          {"q=" + strings.Repeat("a", 201)},
 		"/projects/" + w.project + "/tasks due_before": {"due_before=x"},
 	} {
 		path, parameter, _ := strings.Cut(where, " ")
@@ -158,6 +162,7 @@ func (w *world) cursors(t *testing.T) {
 		"tokens":            "/tokens?limit=1",
 		"organizations":     "/organizations?limit=1",
 		"its members":       "/organizations/" + ours + "/members?limit=1",
+		"its agents":        "/organizations/" + ours + "/agents?limit=1",
 	}
 	for name, path := range foreign {
 		refused(name, w.owner, path+"&cursor="+cursor)

@@ -21,7 +21,7 @@ func (w *world) methods(t *testing.T) {
 	for _, path := range slices.Sorted(maps.Keys(served)) {
 		t.Run(strings.ReplaceAll(path[1:], "/", " "), func(t *testing.T) {
 			slices.Sort(served[path])
-			actual := strings.NewReplacer("{id}", w.task, "{slug}", ours, "{user_id}", w.memberID).Replace(path)
+			actual := strings.NewReplacer("{id}", w.task, "{slug}", ours, "{user_id}", w.memberID, "{token_id}", w.agentID).Replace(path)
 			for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY", "get", mark} {
 				if slices.Contains(served[path], method) {
 					continue

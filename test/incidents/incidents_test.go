@@ -83,6 +83,12 @@ func (w *town) person(email, role string) *harness.Client {
 	return w.SignIn(email).In(organization)
 }
 
+// createAgent makes an agent's token with a session, with every scope.
+func createAgent(session *harness.Client) (id, value string) {
+	answer := session.Do("POST", "/tokens", map[string]any{"name": "Scout", "organization": organization, "scopes": allScopes, "purpose": "agent"}).Want(http.StatusCreated)
+	return answer.Text("token", "id"), answer.Text("value")
+}
+
 type operation struct{ method, path, id string }
 
 // operations reads the published routes, with ids of things that exist in their paths.
@@ -95,8 +101,9 @@ func (w *town) operations(t *testing.T) (all []operation) {
 	}
 	w.Anonymous().Do("GET", "/openapi.json", nil).Want(http.StatusOK).Into(&document)
 	user := w.session.Do("GET", "/me", nil).Want(http.StatusOK).Text("user", "id")
+	agent, _ := createAgent(w.session)
 	for path, methods := range document.Paths {
-		filled := strings.NewReplacer("{slug}", organization, "{user_id}", user, "/projects/{id}", "/projects/"+w.project,
+		filled := strings.NewReplacer("{slug}", organization, "{user_id}", user, "{token_id}", agent, "/projects/{id}", "/projects/"+w.project,
 			"/tasks/{id}", "/tasks/"+w.task, "/comments/{id}", "/comments/"+w.comment, "/tokens/{id}", "/tokens/"+w.token,
 			"/sessions/{id}", "/sessions/ses_00000000000000000000000000").Replace(path)
 		if strings.Contains(filled, "{") {
@@ -120,6 +127,8 @@ func TestNoTokenMakesOrWidensACredential(t *testing.T) {
 	w := start(t)
 	member := w.person("member@example.com", "member")
 	_, lesser := member.CreateToken(organization, []string{"tasks:read"}, nil)
+	agent, agentValue := createAgent(member)
+	agents := "/organizations/" + organization + "/agents"
 	ways := []struct {
 		method, path string
 		body         map[string]any
@@ -134,8 +143,16 @@ func TestNoTokenMakesOrWidensACredential(t *testing.T) {
 		{"GET", "/account/sessions", nil},
 		{"POST", "/organizations", map[string]any{"slug": "mine", "name": "Mine"}},
 		{"POST", "/organizations/" + organization + "/members", map[string]any{"email": "member@example.com", "role": "owner"}},
+		{"PATCH", "/organizations/" + organization + "/agent-policy", map[string]any{"destructive": []string{"projects:delete"}, "writes_per_hour": nil}},
+		{"GET", "/organizations/" + organization + "/agent-policy", nil},
+		{"GET", agents, nil},
+		{"DELETE", agents + "?all=true", nil},
+		{"DELETE", agents + "/" + agent, nil},
+		{"POST", agents + "/" + agent + "/resume", nil},
+		{"POST", "/tokens/" + agent + "/resume", nil},
+		{"PATCH", "/tokens/" + agent, map[string]any{"expires_at": nil}},
 	}
-	for _, value := range []string{w.value, lesser} {
+	for _, value := range []string{w.value, lesser, agentValue} {
 		for _, way := range ways {
 			w.Anonymous().With(value).Do(way.method, way.path, way.body).WantCode(http.StatusForbidden, "signin_required")
 		}

@@ -130,7 +130,7 @@ func makeWorld(t *rapid.T, d *db.DB) *world {
 			}
 		}
 		o.policy = drawPolicy(t)
-		o.policy.writes = rapid.SampledFrom([]int{0, 1000, 2}).Draw(t, "writes of an agent")
+		o.policy.writes = rapid.SampledFrom([]int{0, 1000, 1}).Draw(t, "writes of an agent")
 		w.orgs = append(w.orgs, o)
 	}
 	for i := range 5 {
@@ -211,6 +211,9 @@ func (w *world) drawToken(t *rapid.T) {
 	}
 	if x.agent {
 		x.value, x.client = token.Mint(token.Agent).Reveal(), rapid.SampledFrom(clients).Draw(t, "client")
+		if rapid.IntRange(0, 5).Draw(t, "wrote much") == 0 {
+			x.writes = 1000
+		}
 	}
 	if x.paused {
 		x.pausedBy = rapid.SampledFrom(w.users).Draw(t, "paused by")
@@ -368,6 +371,11 @@ func (w *world) writeToken(run func(string, ...any) error, x *tokenOf) error {
 	}
 	for _, p := range x.projects {
 		if err := run(`INSERT INTO token_projects (organization_id, token_id, project_id) VALUES ($1, $2, $3)`, x.org.id, x.id, p.id); err != nil {
+			return err
+		}
+	}
+	if x.writes > 0 {
+		if err := run(`INSERT INTO rate_limits (bucket, free_again) VALUES ($1, $2)`, "writes:"+x.id, w.now+3600e6); err != nil {
 			return err
 		}
 	}

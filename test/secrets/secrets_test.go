@@ -123,6 +123,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	refused(session.With(rotated).In("").Do("GET", "/me", nil)).WantCode(http.StatusUnauthorized, "token_revoked")
 	refused(session.With(rotated[:60]).In("").Do("GET", "/me", nil))
 	refused(session.With(rotated+"x").In("").Do("GET", "/me", nil))
+	agents(t, s, session, all, keep, refused)
 	commandLine(t, s, all, keep)
 
 	metrics := get(t, "http://"+s.Admin+"/metrics")
@@ -164,6 +165,38 @@ func TestSecretsAreNowhere(t *testing.T) {
 		t.Error("the search does not even find an address")
 	}
 	t.Logf("%d secrets looked for in %d places: %d errors, the log of %d bytes, the metrics, %d files", len(secrets), len(all), errors, len(all["the log"]), len(all)-errors-2)
+}
+
+// agents lets an admin oversee a member's agents: nothing that they see or that is mailed tells a value.
+func agents(t *testing.T, s *harness.Server, admin *harness.Client, all sinks, keep func(what, text string) string, refused func(*harness.Answer) *harness.Answer) {
+	t.Helper()
+	s.CreateUser("agent-owner@example.com", "Ines Moreau")
+	s.AddMember(organization, "agent-owner@example.com", "member")
+	member := s.SignIn("agent-owner@example.com").In(organization)
+	keep("the session of an agent's owner", secretPart(member.Credential))
+	created := member.Do("POST", "/tokens", map[string]any{"name": "Scout", "organization": organization, "scopes": []string{"tasks:write"}, "purpose": "agent", "client": "Cursor"}).Want(http.StatusCreated)
+	id, value := created.Text("token", "id"), created.Text("value")
+	keep("the agent's token", secretPart(value))
+	_, personal := member.CreateToken(organization, []string{"tasks:read"}, nil)
+	keep("a personal token beside it", secretPart(personal))
+	s.Anonymous().With(value).Do("GET", "/me", nil).Want(http.StatusOK)
+	overseen := "/organizations/" + organization + "/agents"
+	for what, answer := range map[string]*harness.Answer{
+		"the list of agents": admin.Do("GET", overseen, nil), "an agent": admin.Do("GET", overseen+"/"+id, nil), "what an agent did": admin.Do("GET", overseen+"/"+id+"/activity", nil),
+		"the agent policy": admin.Do("GET", "/organizations/"+organization+"/agent-policy", nil),
+	} {
+		all[what] = answer.Want(http.StatusOK).Body
+	}
+	if bytes.Contains(all["the list of agents"], []byte(personal[:token.PrefixLength])) {
+		t.Error("the list of agents shows a personal token's prefix")
+	}
+	all["a pause"] = admin.Do("POST", overseen+"/"+id+"/pause", map[string]any{"reason": "A look at it."}).Want(http.StatusOK).Body
+	refused(s.Anonymous().With(value).Do("GET", "/me", nil)).WantCode(http.StatusForbidden, "token_paused")
+	refused(admin.Do("DELETE", overseen+"?client="+value, nil))
+	refused(admin.Do("DELETE", overseen+"/"+value, nil))
+	refused(admin.Do("PATCH", "/organizations/"+organization+"/agent-policy", map[string]any{"scopes": []string{value}}))
+	all["a revocation"] = admin.Do("DELETE", overseen+"?all=true", nil).Want(http.StatusOK).Body
+	refused(s.Anonymous().With(value).Do("GET", "/me", nil)).WantCode(http.StatusUnauthorized, "token_revoked")
 }
 
 // misplaced sends a live token to where no token belongs.

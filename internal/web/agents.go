@@ -10,7 +10,6 @@ import (
 
 	"carnet/access"
 	"carnet/internal/org"
-	"carnet/internal/problem"
 	"carnet/internal/tokens"
 )
 
@@ -92,10 +91,8 @@ func (d *Door) connect(v *visit) error {
 	if err == nil {
 		return v.showValue(issued, false, nil)
 	}
-	f := v.typed()
-	if problem.Is(err, problem.NotFound) {
-		f.Errors["organization"] = "Choose one of your organizations."
-	} else if err := refused(&f, err, tokenInputs); err != nil {
+	f, err := v.refusedDraft(err)
+	if err != nil {
 		return err
 	}
 	p, err := v.connectForm(f, client)

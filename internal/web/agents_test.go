@@ -135,7 +135,7 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	b.get(page+"/grant").is(http.StatusOK, "Grant of “Codex”", "Only these")
 	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "read", "reach", "chosen", "projects", project)...).is(http.StatusOK, "Night shift", "The agent&#39;s grant is changed")
 	b.get(page + "/grant")
-	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "write", "reach", "all")...).is(http.StatusForbidden, "Letting an agent do more", "Change the grant")
+	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "write", "scope.comments", "write", "reach", "all")...).is(http.StatusForbidden, "Letting an agent do more", "Change the grant")
 	b.post(page+"/grant", append(b.hidden(), "reauthenticate_password", password)...).is(http.StatusOK, "Change tasks", "All your projects")
 	if status, _ := w.call(http.MethodPost, "/projects/"+project+"/tasks", value, `{"title":"Written at night"}`); status != http.StatusCreated {
 		t.Errorf("after widening: %d", status)
@@ -144,7 +144,9 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	// What it made says so.
 	b.get("/organizations/acme/projects/"+project).is(http.StatusOK, "Written at night", "Night shift", "for maya")
 	task := b.found(taskPath)
-	b.get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, page, "Night shift", "for maya")
+	w.call(http.MethodPost, "/tasks/"+task+"/comments", value, `{"body":"Half done"}`)
+	b.get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, page, "for maya</p>", "Half done", "for maya</span>")
+	w.member("ben", "acme", "member").get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, "Night shift", "for maya</p>").lacks(page)
 }
 
 func TestAdminsOverseeAgentsAndOwnersSeeWhoAndWhy(t *testing.T) {
@@ -202,9 +204,9 @@ func TestManyAgentsAreRevokedTogether(t *testing.T) {
 	maya.get(all+"/revoke?member="+user).is(http.StatusOK, "Revoke all agents of ben?", "This ends 2 agents")
 	maya.post(all+"/revoke", append(maya.hidden(), "reason", "Ben moves on")...).is(http.StatusOK, "2 agents revoked", "all agents of ben")
 	maya.get(all+"/revoke?member="+user).is(http.StatusOK, "There are none that work").lacks("Revoke 0")
-	maya.get(all+"/revoke?client=Cursor").is(http.StatusOK, "Revoke all agents of ACME in Cursor?", "This ends 1 agent.")
+	maya.get(all+"/revoke?client=Cursor").is(http.StatusOK, "Revoke all agents of ACME in Cursor?", "This ends 1 agent, for good")
 	maya.post(all+"/revoke", maya.hidden()...).is(http.StatusOK, "1 agent revoked")
-	maya.get(all+"/revoke").is(http.StatusOK, "Revoke all agents of ACME?", "This ends 1 agent.")
+	maya.get(all+"/revoke").is(http.StatusOK, "Revoke all agents of ACME?", "This ends 1 agent, for good")
 	maya.post(all+"/revoke", maya.hidden()...).is(http.StatusOK, "1 agent revoked")
 	ben.get("/settings/agents?show=ended").is(http.StatusOK, "Claude Code", "Cursor")
 }

@@ -67,7 +67,7 @@ func (d *Door) oversee(v *visit) error {
 	}
 	base := agentsOf(o.Slug)
 	p := overseenPage{
-		Base: base, Any: len(names) > 0 || len(listed.Items) > 0, Filtered: member != "" || client != "", Show: view.name,
+		Base: base, Any: len(names)+len(listed.Items) > 0 || len(query) > 0, Filtered: member != "" || client != "", Show: view.name,
 		Views:   viewLinks(base, overseenViews, view.name, map[string]string{"member": member, "client": client}),
 		Members: everybody.options(member, option{Label: "Everybody"}), Clients: picked([]option{{Label: "Any client"}}, client),
 		Caption: view.caption, Pager: pages(v.r.URL, listed.NextCursor), EmptyTitle: view.emptyTitle, EmptyText: view.emptyText,
@@ -185,7 +185,7 @@ func (v *visit) askHalt(f form, revoke bool, status int) error {
 		return err
 	}
 	p := haltPage{
-		Crumbs: i.crumbs("Pause"), Form: f, Token: &i.agent.tokenView, Action: v.r.URL.Path, Button: "Pause the agent", Back: i.agent.Href(), BackLabel: "Let it go on",
+		Crumbs: i.crumbs("Pause"), Form: f, Agent: &i.agent, Action: v.r.URL.Path, Button: "Pause the agent", Back: i.agent.Href(), BackLabel: "Let it go on",
 		Heading: "Pause “" + i.agent.Name + "” of " + i.agent.OwnerName + "?",
 		Text:    "It is refused from its next call on, until you or another admin resume it. " + i.agent.OwnerName + " is told by mail, and sees it on the agent's page.",
 	}
@@ -277,7 +277,7 @@ func (v *visit) askMany(f form, which tokens.AgentSelection, status int) error {
 	if n > 0 {
 		count := plural(int(n), "agent")
 		p.Button = "Revoke " + count
-		p.Text = "This ends " + count + ". They are refused from their next call on, for good. Each one's owner gets one mail, and sees it on the agent's page."
+		p.Text = "This ends " + count + ", for good and from the next call on. Each owner gets one mail, and sees it on the agent's page."
 		p.Kept = []kept{{"member", which.Member}, {"client", which.Client}}
 	}
 	return v.show(status, "agent-halt", p.Heading, "oversight", p)

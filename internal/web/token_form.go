@@ -117,10 +117,8 @@ func (d *Door) createToken(v *visit) error {
 	if err == nil {
 		return v.showValue(issued, false, nil)
 	}
-	f := v.typed()
-	if problem.Is(err, problem.NotFound) {
-		f.Errors["organization"] = "Choose one of your organizations."
-	} else if err := refused(&f, err, tokenInputs); err != nil {
+	f, err := v.refusedDraft(err)
+	if err != nil {
 		return err
 	}
 	p, err := v.tokenForm(f)
@@ -128,6 +126,16 @@ func (d *Door) createToken(v *visit) error {
 		return err
 	}
 	return v.again("token-new", "New token", "developer", p)
+}
+
+// refusedDraft returns what was typed with what is wrong with it; any other error comes back as it is.
+func (v *visit) refusedDraft(err error) (form, error) {
+	f := v.typed()
+	if problem.Is(err, problem.NotFound) {
+		f.Errors["organization"] = "Choose one of your organizations."
+		return f, nil
+	}
+	return f, refused(&f, err, tokenInputs)
 }
 
 // previewToken shows the form again with what the token would be able to do. It makes nothing.

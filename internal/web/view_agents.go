@@ -75,7 +75,7 @@ type haltPage struct {
 	Crumbs        []crumb
 	Form          form
 	Heading, Text string
-	Token         *tokenView // the one at stake
+	Agent         *overseenView // the one at stake
 	Action        string
 	Button        string
 	Back          string

@@ -111,7 +111,7 @@ func whoever(self bool, name string) string {
 
 // connection is whether an agent has made its first call.
 func (t tokenView) connection() *connection {
-	if !t.Agent || t.Ended() {
+	if !t.Agent || t.State != "live" {
 		return nil
 	}
 	return &connection{Token: t, Address: t.Href() + "/connection"}

@@ -169,7 +169,19 @@ func list(t *testing.T, s *harness.Server, email, password string) []page {
 	live, _ := session.CreateToken(slug, []string{"tasks:write", "projects:read"}, []string{project})
 	dead, _ := session.CreateToken(slug, []string{"tasks:read"}, nil)
 	session.Do("DELETE", "/tokens/"+dead, nil).Want(http.StatusOK)
-	org, developer := "/organizations/"+slug, "/settings/developer"
+	agent := func(name, client string) (id, value string) {
+		answer := session.Do("POST", "/tokens", map[string]any{"name": name, "organization": slug, "purpose": "agent", "client": client, "scopes": []string{"projects:read", "tasks:write"}}).Want(http.StatusCreated)
+		return answer.Text("token", "id"), answer.Text("value")
+	}
+	working, value := agent("Claude Code on my laptop", "Claude Code")
+	s.Anonymous().With(value).Do("POST", "/projects/"+project+"/tasks", map[string]any{"title": "Sort the feedback of the beta"}).Want(http.StatusCreated)
+	byAgent := s.Anonymous().With(value).Do("POST", "/projects/"+project+"/tasks", map[string]any{"title": "Draft the release notes"}).Want(http.StatusCreated).Text("id")
+	fresh, _ := agent("Editor at home", "Cursor")
+	halted, _ := agent("Night shift", "Other MCP client")
+	session.Do("POST", "/organizations/"+slug+"/agents/"+halted+"/pause", map[string]any{"reason": "It closed tasks that nobody had looked at."}).Want(http.StatusOK)
+	gone, _ := agent("Old machine", "Codex")
+	session.Do("DELETE", "/organizations/"+slug+"/agents/"+gone, map[string]any{"reason": "The machine was sold."}).Want(http.StatusOK)
+	org, developer, agents := "/organizations/"+slug, "/settings/developer", "/settings/agents"
 	at := org + "/projects/" + project
 	return []page{
 		{name: "sign-up", path: "/sign-up"},
@@ -234,5 +246,38 @@ func list(t *testing.T, s *harness.Server, email, password string) []page {
 		{name: "token-rotate", path: developer + "/" + live + "/rotate", person: true},
 		{name: "token-revoke", path: developer + "/" + live + "/revoke", person: true},
 		{name: "token-revoked", path: developer + "/" + dead, person: true},
+		{name: "agents", path: agents, person: true},
+		{name: "agents-ended", path: agents + "?show=ended", person: true},
+		{name: "agent-clients", path: agents + "/connect", person: true},
+		{name: "agent-connect", path: agents + "/connect?client=cursor", person: true, do: func(b *tab) {
+			b.choose("scope.tasks", "write")
+			b.summarizes("read and change tasks")
+		}},
+		{name: "agent-connect-wrong", path: agents + "/connect?client=zed", person: true, do: func(b *tab) { b.press("Connect") }},
+		{name: "agent-connect-sign-in", path: agents + "/connect?client=chatgpt", person: true},
+		{name: "agent-value", path: agents + "/connect?client=claude-code&scopes=tasks:read&name=Shown+once", person: true, do: func(b *tab) {
+			b.press("Connect")
+			b.says("Waiting for the first call")
+		}},
+		{name: "agent", path: agents + "/" + working, person: true},
+		{name: "agent-fresh", path: agents + "/" + fresh, person: true},
+		{name: "agent-paused", path: agents + "/" + halted, person: true},
+		{name: "agent-revoked", path: agents + "/" + gone, person: true},
+		{name: "agent-grant", path: agents + "/" + working + "/grant", person: true},
+		{name: "agent-rotate", path: agents + "/" + working + "/rotate", person: true},
+		{name: "agent-revoke", path: agents + "/" + working + "/revoke", person: true},
+		{name: "agent-waiting", path: agents + "/" + fresh + "/connection", person: true},
+		{name: "agent-connected", path: agents + "/" + working + "/connection", person: true},
+		{name: "task-by-agent", path: at + "/tasks/" + byAgent, person: true},
+		{name: "oversight", path: org + "/agents", person: true},
+		{name: "oversight-filtered", path: org + "/agents?client=Cursor", person: true},
+		{name: "oversight-one", path: org + "/agents/" + working, person: true},
+		{name: "oversight-halt", path: org + "/agents/" + working + "/revoke", person: true},
+		{name: "oversight-many", path: org + "/agents/revoke?client=Cursor", person: true},
+		{name: "policy", path: org + "/agents/policy", person: true},
+		{name: "policy-wrong", path: org + "/agents/policy", person: true, do: func(b *tab) {
+			b.fill("max_lifetime_days", "soon")
+			b.press("Save the policy")
+		}},
 	}
 }

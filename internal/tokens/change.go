@@ -27,7 +27,8 @@ type Change struct {
 
 // Change renames or narrows one of the caller's own tokens: fewer scopes, read instead of write, fewer projects, an
 // earlier end. What would widen it is refused with widening_refused, except that an agent's grant may be widened by its
-// owner, within their role, after a fresh sign-in. A token that has ended is refused with conflict.
+// owner, within their role and the organization's policy, after a fresh sign-in. A token that has ended is refused with
+// conflict.
 func (s *Service) Change(ctx context.Context, caller access.Caller, tokenID string, change Change) (Token, error) {
 	if err := problem.RequireMay(&caller, access.TokensManage); err != nil {
 		return Token{}, err

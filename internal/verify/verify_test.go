@@ -91,6 +91,48 @@ func TestNextVerificationHasTheLiveRoleScopesAndProjects(t *testing.T) {
 	})
 }
 
+// P6: what an organization decides about its agents holds for the very next verification, and for nobody else's.
+func TestNextVerificationHasTheLiveAgentPolicy(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		f := fixtureOn(t, d)
+		agentID := id.New(id.Token)
+		agent, personal := f.token(t, tokenRow{ID: agentID}).Reveal(), f.token(t, tokenRow{}).Reveal()
+		f.exec(t, `UPDATE tokens SET purpose = 'agent', name = 'Scout' WHERE id = $1`, agentID)
+		everything := access.AllScopes().Covers()
+		for _, step := range []struct {
+			change   string
+			code     problem.Code
+			withheld access.Permissions
+			writes   int
+		}{
+			{`UPDATE organizations SET agents_off = 0`, "", access.PermissionSet(access.Destructive()...), 1000},
+			{`UPDATE organizations SET agent_destructive = 'tasks:delete comments:delete'`, "", access.PermissionSet(access.ProjectsDelete, access.CommentsModerate), 1000},
+			{`UPDATE organizations SET agent_destructive = 'comments:delete projects:burn tasks:write'`, "", access.PermissionSet(access.ProjectsDelete, access.TasksDelete, access.CommentsModerate), 1000},
+			{`UPDATE organizations SET agent_scopes = 4`, "", everything &^ access.PermissionSet(access.TasksRead), 1000},
+			{`UPDATE organizations SET agent_write_rate = 7`, "", everything &^ access.PermissionSet(access.TasksRead), 7},
+			{`UPDATE organizations SET agent_write_rate = NULL`, "", everything &^ access.PermissionSet(access.TasksRead), 0},
+			{`UPDATE organizations SET agent_scopes = 0`, "", everything, 0},
+			{`UPDATE organizations SET agents_off = 1`, problem.PolicyDenied, 0, 0},
+			{`UPDATE organizations SET agents_off = 0, agent_scopes = -1, agent_destructive = 'projects:delete tasks:delete comments:delete comments:moderate'`, "", 0, 0},
+		} {
+			f.exec(t, step.change)
+			c := f.check(t, agent, step.code)
+			if step.code == "" && (c.Withheld != step.withheld || c.WriteRate != step.writes || c.TokenName != "Scout" || c.Purpose != access.Agent) {
+				t.Errorf("after %s: withheld %v, %d writes, named %q", step.change, c.Withheld.Names(), c.WriteRate, c.TokenName)
+			}
+			if c := f.check(t, personal, ""); c.Withheld != 0 || c.WriteRate != 0 {
+				t.Errorf("after %s a personal token is bound: %v, %d writes", step.change, c.Withheld.Names(), c.WriteRate)
+			}
+			f.check(t, agent, step.code) // warm, for the next step
+		}
+		f.exec(t, `UPDATE tokens SET name = 'Renamed' WHERE id = $1`, agentID)
+		if c := f.check(t, agent, ""); c.TokenName != "Renamed" {
+			t.Errorf("a renamed agent is %q", c.TokenName)
+		}
+	})
+}
+
 // The state's order is revoked before expired before inert before paused.
 func TestRefusalsComeInTheOrderOfStates(t *testing.T) {
 	t.Parallel()
@@ -101,6 +143,9 @@ func TestRefusalsComeInTheOrderOfStates(t *testing.T) {
 		past := db.Micros(time.Now().Add(-time.Minute))
 		f.exec(t, `UPDATE tokens SET paused_at = $1 WHERE id = $2`, past, tokenID)
 		f.check(t, value, problem.TokenPaused)
+		f.exec(t, `UPDATE tokens SET purpose = 'agent'`)
+		f.exec(t, `UPDATE organizations SET agents_off = 1`)
+		f.check(t, value, problem.PolicyDenied)
 		f.exec(t, `DELETE FROM memberships WHERE user_id = $1`, f.user)
 		f.check(t, value, problem.TokenInert)
 		f.exec(t, `UPDATE tokens SET expires_at = $1 WHERE id = $2`, past, tokenID)

@@ -15,6 +15,13 @@ const (
 	doorFile     = "internal/api/operation.go"
 	createFile   = "internal/tokens/create.go"
 	listFile     = "internal/tokens/list.go"
+	pauseFile    = "internal/tokens/pause.go"
+	overseeFile  = "internal/tokens/oversight.go"
+	tokenQueries = "internal/tokens/rows/queries.sql.go"
+	policyFile   = "access/policy.go"
+	orgFile      = "internal/org/policy.go"
+	writesFile   = "internal/work/work.go"
+	agentsFile   = "internal/db/migrations/sqlite/00004_agents.sql"
 	sourceFile   = "internal/work/source.go"
 	directory    = "internal/org/members.go"
 )
@@ -60,6 +67,26 @@ var mutations = []mutation{
 	// Creation.
 	{"a token takes projects that its user does not see", createFile, "if len(found) != len(set.IDs()) {", "if len(found) == 0 {"},
 	{"a token takes scopes that the role lacks", createFile, "if len(lacking) > 0 && how == strict {", "if len(lacking) > 1 && how == strict {"},
+
+	// What organizations let agents do.
+	{"agents destroy whatever their organization says", policyFile, "coverable&^p.Scopes.Covers() | destructive&^p.Destructive", "coverable&^p.Scopes.Covers()"},
+	{"the scopes that agents may use are not read", readFile, "Scopes: access.ScopesFromBits(row.AgentScopes)}", "Scopes: access.AllScopes()}"},
+	{"agents that are off verify", readFile, "case row.AgentsOff != 0 && g.Caller.Purpose == access.Agent:", "case row.AgentsOff != 0 && row.RevokedAt.Valid:"},
+	{"an agent takes scopes that the policy keeps", createFile, "if len(kept) > 0 && how == strict {", "if len(kept) > 9 && how == strict {"},
+	{"agents are created where they are off", createFile, "if !policy.Enabled && how == strict {", "if !policy.Enabled && how == strict && policy.Scopes == nil {"},
+	{"agents write as often as they like", writesFile, "caller.WriteRate == 0 {", "caller.WriteRate >= 0 {"},
+	{"a change of what agents may use is not stored", orgFile, "		p.Scopes = set.Names()\n", "		_ = set\n"},
+	{"a change of policy moves nothing", agentsFile, "AFTER UPDATE OF slug, name, plan, agents_off, agent_scopes, agent_destructive, agent_max_days, agent_write_rate ON", "AFTER UPDATE OF slug, name, plan ON"},
+
+	// Oversight.
+	{"personal tokens are listed as agents", overseeFile, `"t.purpose = 'agent'"}`, `"t.purpose <> ''"}`},
+	{"personal tokens are overseen", overseeFile, `" AND t.purpose = 'agent'"`, `" AND t.purpose <> ''"`},
+	{"agents of all organizations are listed", overseeFile, `"t.organization_id = " + args.Add(caller.Organization),`, `args.Add(caller.Organization) + " <> ''",`},
+	{"agents of all organizations are overseen", overseeFile, `" WHERE t.organization_id = " + args.Add(organizationID)`, `" WHERE " + args.Add(organizationID) + " <> ''"`},
+	{"all agents are a member's", tokenQueries, "AND (user_id = $3 OR CAST($3 AS text) = '')", "AND (user_id = $3 OR CAST($3 AS text) <> '-')"},
+	{"owners resume what an admin paused", pauseFile, "if !paused && before.paused && !before.pausedBy(caller.UserID) {", "if !paused && before.paused && before.pausedBy(\"\") {"},
+	{"owners take an admin's pause over", pauseFile, "(!paused || !overseen || t.pausedBy(caller.UserID))", "(!paused || t.pausedBy(caller.UserID))"},
+	{"personal tokens are paused", pauseFile, "if before.purpose != access.Agent {", "if before.purpose != access.Agent && before.paused {"},
 
 	// Verification: state and freshness.
 	{"revoked tokens verify", readFile, "if row.RevokedAt.Valid {", "if row.RevokedAt.Valid && row.PausedAt.Valid {"},

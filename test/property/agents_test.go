@@ -65,8 +65,12 @@ func agents() {
 			if v == allowed {
 				v = verdictOf(x)
 			}
-			if p.expect(p.send("", "", o.slug, x.id), v) && effect != nil {
+			r := p.send("", "", o.slug, x.id)
+			if p.expect(r, v) && effect != nil {
 				effect(p, x)
+				if p.o.method == http.MethodPost {
+					p.samePause(r.Body.Bytes(), x)
+				}
 			}
 		}
 	}
@@ -101,6 +105,21 @@ func (p *attempt) samePolicy(body []byte, o *organization) {
 	}
 	p.sameSet("scopes of agents", got.Scopes, o.policy.scopes)
 	p.sameSet("what agents may destroy", got.Destructive, o.policy.destructive)
+}
+
+// samePause compares who an answer says has paused a token with the model.
+func (p *attempt) samePause(body []byte, x *tokenOf) {
+	p.t.Helper()
+	want := ""
+	if x.paused {
+		want = x.pausedBy.id
+	}
+	var got struct {
+		By string `json:"paused_by"` // null reads as nobody
+	}
+	if err := json.Unmarshal(body, &got); err != nil || got.By != want {
+		p.t.Fatalf("%s: paused by %q, the model says %q, %v", p.o.path, got.By, want, err)
+	}
 }
 
 // choose draws which agents are meant: a filter, and what it lets through.

@@ -394,7 +394,7 @@ func tokens() {
 		}
 		p.sameIDs("id", "limit=2&sort=created_at", want)
 	}
-	own := func(operation, body string, verdictOf func(p *attempt, x *tokenOf) verdict, effect func(*tokenOf)) {
+	own := func(operation, body string, verdictOf func(p *attempt, x *tokenOf) verdict, effect func(*tokenOf), says ...func(*attempt, []byte, *tokenOf)) {
 		drivers[operation] = func(p *attempt) {
 			x := rapid.SampledFrom(p.w.tokens).Draw(p.t, "token in the path")
 			v := p.personal()
@@ -404,8 +404,12 @@ func tokens() {
 			if v == allowed {
 				v = verdictOf(p, x)
 			}
-			if p.expect(p.send("", body, x.id), v) && effect != nil {
+			r := p.send("", body, x.id)
+			if p.expect(r, v) && effect != nil {
 				effect(x)
+				for _, compare := range says {
+					compare(p, r.Body.Bytes(), x)
+				}
 			}
 		}
 	}
@@ -434,8 +438,8 @@ func tokens() {
 		if !x.paused {
 			x.paused, x.pausedBy = true, x.user
 		}
-	})
-	own("resumeToken", "", paused, func(x *tokenOf) { x.paused = false })
+	}, (*attempt).samePause)
+	own("resumeToken", "", paused, func(x *tokenOf) { x.paused = false }, (*attempt).samePause)
 	drivers["rotateToken"] = func(p *attempt) {
 		x := rapid.SampledFrom(p.w.tokens).Draw(p.t, "token in the path")
 		v := p.personal()

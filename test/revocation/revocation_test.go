@@ -196,7 +196,12 @@ func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {
 		userID   string
 	}
 	number := 0
+	// The role "agent" is a member's, whose token is for an agent.
 	person := func(t *testing.T, role string) *world {
+		purpose := "personal"
+		if role == "agent" {
+			role, purpose = "member", "agent"
+		}
 		number++
 		w := &world{email: fmt.Sprintf("person-%d@example.com", number)}
 		s.CreateUser(w.email, fmt.Sprintf("Person %d", number))
@@ -204,8 +209,9 @@ func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {
 		w.me = s.SignIn(w.email).In(organization)
 		w.userID = w.me.Do("GET", "/me", nil).Want(http.StatusOK).Text("user", "id")
 		session.Do("PUT", "/projects/"+private+"/members/"+w.userID, map[string]any{"role": "contributor"}).Want(http.StatusOK)
-		id, value := w.me.CreateToken(organization, []string{"tasks:write", "projects:read"}, nil)
-		w.id = id
+		issued := w.me.Do("POST", "/tokens", map[string]any{"name": "Script", "organization": organization, "scopes": []string{"tasks:write", "projects:read"}, "purpose": purpose}).Want(http.StatusCreated)
+		value := issued.Text("value")
+		w.id = issued.Text("token", "id")
 		w.read, w.readOpen = newScript(t, s.URL, "/tasks/"+privateTask, value), newScript(t, s.URL, "/tasks/"+openTask, value)
 		token, edited := s.Anonymous().With(value), openTask
 		if role == "guest" {
@@ -227,7 +233,7 @@ func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {
 	}
 	call := func(method, path string, body any, want int) func(*testing.T, *world) {
 		return func(_ *testing.T, w *world) {
-			session.Do(method, strings.NewReplacer("USER", w.userID, "PRIVATE", private, "OPEN", open).Replace(path), body, "If-Match", "*").Want(want)
+			session.Do(method, strings.NewReplacer("USER", w.userID, "PRIVATE", private, "OPEN", open, "TOKEN", w.id).Replace(path), body, "If-Match", "*").Want(want)
 		}
 	}
 	own := func(method, path string, body any, want int) func(*testing.T, *world) {
@@ -236,6 +242,7 @@ func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {
 		}
 	}
 	const ok, gone, forbidden, refused = http.StatusOK, http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized
+	const agents, policy = "/organizations/" + organization + "/agents", "/organizations/" + organization + "/agent-policy"
 	tests := []struct {
 		name                string
 		role                string
@@ -253,6 +260,13 @@ func TestP2P6RunningScriptLosesWhatItsUserLoses(t *testing.T) {
 		{"the token is narrowed to reading", "member", own("PATCH", "/tokens/TOKEN", map[string]any{"scopes": []string{"tasks:read"}}, ok), ok, ok, forbidden, nil},
 		{"the token is narrowed to the open project", "member", own("PATCH", "/tokens/TOKEN", map[string]any{"projects": []string{open}}, ok), gone, ok, ok, nil},
 		{"the token is revoked", "member", own("DELETE", "/tokens/TOKEN", nil, ok), refused, refused, refused, nil},
+		{"agents are turned off", "agent", call("PATCH", policy, map[string]any{"enabled": false}, ok), forbidden, forbidden, forbidden, call("PATCH", policy, map[string]any{"enabled": true}, ok)},
+		{"agents are turned off, and it is none", "member", call("PATCH", policy, map[string]any{"enabled": false}, ok), ok, ok, ok, call("PATCH", policy, map[string]any{"enabled": true}, ok)},
+		{"agents may only read", "agent", call("PATCH", policy, map[string]any{"scopes": []string{"tasks:read"}}, ok), ok, ok, forbidden, call("PATCH", policy, map[string]any{"scopes": []string{"tasks:write", "projects:read"}}, ok)},
+		{"an admin pauses the agent", "agent", call("POST", agents+"/TOKEN/pause", nil, ok), forbidden, forbidden, forbidden, call("POST", agents+"/TOKEN/resume", nil, ok)},
+		{"its owner pauses the agent", "agent", own("POST", "/tokens/TOKEN/pause", nil, ok), forbidden, forbidden, forbidden, own("POST", "/tokens/TOKEN/resume", nil, ok)},
+		{"an admin revokes the agent", "agent", call("DELETE", agents+"/TOKEN", nil, ok), refused, refused, refused, nil},
+		{"an admin revokes all agents of its owner", "agent", call("DELETE", agents+"?member=USER", nil, ok), refused, refused, refused, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

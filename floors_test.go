@@ -20,7 +20,7 @@ var (
 		"internal/mail", "internal/lastuse", "internal/page", "internal/idempotency", "internal/allowance", "internal/optional",
 		"internal/transfer",
 	}
-	features = []string{"internal/audit", "internal/account", "internal/org", "internal/work", "internal/tokens", "internal/verify"}
+	features = []string{"internal/audit", "internal/account", "internal/org", "internal/work", "internal/tokens", "internal/clients", "internal/verify"}
 	doors    = []string{"internal/server", "internal/api", "internal/web", "internal/mcp", "internal/oauth", "internal/forward", "internal/admin", "internal/demo"}
 	// outside is what runs on other people's machines and knows the server by its public contract, not its features.
 	outside = []string{"internal/cli", "client"}

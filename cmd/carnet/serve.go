@@ -36,12 +36,15 @@ type serveCommand struct {
 	SMTPURL      string   `name:"smtp-url" env:"CARNET_SMTP_URL" placeholder:"URL" help:"Where mail goes, smtp:// or smtps://. Without it, mails are files in DIR/outbox."`
 	TrustedProxy []string `env:"CARNET_TRUSTED_PROXY" placeholder:"CIDR" help:"Addresses of proxies whose forwarded headers are believed. Repeat it, or separate by commas."`
 	AdminListen  string   `env:"CARNET_ADMIN_LISTEN" placeholder:"ADDR" help:"Address for /metrics. Off by default; keep it from the public."`
+	OAuth        bool     `name:"oauth" default:"true" negatable:"" env:"CARNET_OAUTH" help:"Let MCP clients sign people in. It needs HTTPS, or loopback; agents with a pasted token work without."`
+	ClientDocs   bool     `name:"client-documents" env:"CARNET_CLIENT_DOCUMENTS" help:"Let MCP clients describe themselves by a document at an https address, which this server then fetches. Turn it on where the server reaches the internet."`
 	Demo         bool     `env:"CARNET_DEMO" help:"Fill an empty folder with a small organization, and print how to sign in and a token to try."`
 	AccessLog    bool     `default:"true" negatable:"" env:"CARNET_ACCESS_LOG" help:"Log a line for each request."`
 	LogLevel     string   `default:"info" enum:"debug,info,warn,error" env:"CARNET_LOG_LEVEL" help:"Least severe log lines to write (${enum})."`
 	LogFormat    string   `default:"text" enum:"text,json" env:"CARNET_LOG_FORMAT" help:"Form of the log, on standard error (${enum})."`
 
 	SignInLimit int           `default:"30" env:"CARNET_SIGNIN_LIMIT" help:"Sign-in tries per address and minute."`
+	AgentLimit  int           `default:"600" env:"CARNET_AGENT_LIMIT" help:"Calls of /mcp that each token may make in a minute, on each node."`
 	TokenLimit  int           `default:"600" env:"CARNET_TOKEN_LIMIT" help:"Tokens that a user may create per hour."`
 	Connections int           `name:"database-connections" default:"32" env:"CARNET_DATABASE_CONNECTIONS" help:"Most connections that this node opens to the database."`
 	Patience    time.Duration `name:"database-patience" default:"200ms" env:"CARNET_DATABASE_PATIENCE" help:"How long the database may be silent before verifications are answered 503."`
@@ -73,6 +76,9 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	if c.CacheSize < 1 {
 		return cli.Usage("--cache-size must be at least 1")
 	}
+	if c.AgentLimit < 1 {
+		return cli.Usage("--agent-limit must be at least 1")
+	}
 	c.tuneMemory()
 	address, err := c.tryAddress(ctx)
 	if err != nil {
@@ -82,8 +88,12 @@ func (c *serveCommand) Run(ctx context.Context, t *cli.Terminal) error {
 	if err != nil {
 		return err
 	}
+	if c.OAuth && !safe(publicURL) {
+		return cli.Usage("--public-url must be https:// (or on loopback) for MCP clients to sign people in: their codes and tokens would be readable on the way. Give --no-oauth to go without that")
+	}
 	h, err := house.Build(ctx, house.Plan{
-		Data: c.Data, Database: c.Database, Connections: c.Connections, Patience: c.Patience, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
+		Documents: c.ClientDocs,
+		Data:      c.Data, Database: c.Database, Connections: c.Connections, Patience: c.Patience, PublicURL: publicURL.String(), SMTPURL: c.SMTPURL, Log: log,
 		Limits: house.Limits{SignInsPerMinute: c.SignInLimit, TokensPerHour: c.TokenLimit}, CacheSize: c.CacheSize,
 		Fatal: func(err error) {
 			// Nothing may be acknowledged any more: no drain, no goodbye.
@@ -175,7 +185,7 @@ func (c *serveCommand) tuneMemory() {
 func (c *serveCommand) run(ctx context.Context, log *slog.Logger, out io.Writer, h *house.House, listener net.Listener, publicURL *url.URL, proxies []netip.Prefix) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	front, metrics, err := h.Doors(house.Front{PublicURL: publicURL, TrustedProxies: proxies, AccessLog: c.AccessLog, Version: cli.Version(version)})
+	front, metrics, err := h.Doors(house.Front{PublicURL: publicURL, TrustedProxies: proxies, AccessLog: c.AccessLog, AgentCalls: c.AgentLimit, OAuth: c.OAuth, Version: cli.Version(version)})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -268,6 +278,15 @@ func (c *serveCommand) publicURL(bound net.Addr) (*url.URL, error) {
 		return nil, cli.Usage("--public-url must be http:// or https:// and a host, such as https://carnet.example.com")
 	}
 	return u, nil
+}
+
+// safe reports whether what is sent to a URL cannot be read on the way (RFC 9700 section 2.6, RFC 8252 section 8.3).
+func safe(u *url.URL) bool {
+	if u.Scheme == "https" || u.Hostname() == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
 }
 
 func parseProxies(texts []string) ([]netip.Prefix, error) {

@@ -180,19 +180,9 @@ func (s *Service) allow(ctx context.Context) error {
 	if address.Is6() {
 		tries.Source = "tries:" + network(address) // one customer has them all
 	}
-	now := s.Now()
-	room, err := tries.Left(ctx, s.DB.Read(), now, 1)
+	room, err := allowance.Use(ctx, s.DB, tries, s.Now())
 	if err != nil {
-		return err
-	}
-	if room {
-		err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-			room, err = tries.Take(ctx, tx, now, 1)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("count a try: %w", err)
-		}
+		return fmt.Errorf("count a try: %w", err)
 	}
 	if room {
 		return nil

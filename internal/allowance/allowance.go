@@ -65,3 +65,17 @@ func (a Allowance) Wait() int { return int(a.each()/time.Second) + 1 }
 func Clean(ctx context.Context, d *db.DB, now time.Time) error {
 	return d.DeleteInBatches(ctx, `DELETE FROM rate_limits WHERE bucket IN (SELECT bucket FROM rate_limits WHERE free_again < $1 LIMIT $2)`, db.Micros(now))
 }
+
+// Use uses an allowance once, in a transaction of its own, and reports whether there was room. A use that is refused only
+// reads.
+func Use(ctx context.Context, d *db.DB, a Allowance, now time.Time) (room bool, err error) {
+	room, err = a.Left(ctx, d.Read(), now, 1)
+	if err != nil || !room {
+		return false, err
+	}
+	err = d.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		room, err = a.Take(ctx, tx, now, 1)
+		return err
+	})
+	return room, err
+}

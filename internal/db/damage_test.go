@@ -202,7 +202,10 @@ func TestMigrationKeepsACopyOfWhatWasThere(t *testing.T) {
 		older = append(older, "DROP TRIGGER "+name)
 	}
 	older = append(older, `DROP INDEX changes_by_time`, `ALTER TABLE epoch DROP COLUMN mark`, `ALTER TABLE epoch DROP COLUMN prior`,
-		`ALTER TABLE changes DROP COLUMN mark`, `ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`, `DROP INDEX tokens_by_purpose`)
+		`ALTER TABLE changes DROP COLUMN mark`, `ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`, `DROP INDEX tokens_by_purpose`, `DROP INDEX comments_by_creation`)
+	for _, table := range []string{"clients", "client_documents", "consent_requests", "authorization_codes"} {
+		older = append(older, "DROP TABLE "+table)
+	}
 	for table, columns := range map[string]string{
 		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by pause_reason end_announced",
 		"tasks": "agent_name", "comments": "agent_name",

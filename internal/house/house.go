@@ -12,6 +12,7 @@ import (
 
 	"carnet/internal/account"
 	"carnet/internal/audit"
+	"carnet/internal/clients"
 	"carnet/internal/db"
 	"carnet/internal/idempotency"
 	"carnet/internal/lastuse"
@@ -30,6 +31,7 @@ type House struct {
 	Org     *org.Service
 	Work    *work.Service
 	Tokens  *tokens.Service
+	Clients *clients.Service
 	Verify  *verify.Service
 
 	keys *idempotency.Store
@@ -47,7 +49,8 @@ type Plan struct {
 	Log         *slog.Logger
 	Fatal       func(error) // called when the store failed; see [db.Options]
 	Limits      Limits
-	CacheSize   int // credentials that verification keeps; 0: its default
+	CacheSize   int  // credentials that verification keeps; 0: its default
+	Documents   bool // clients may describe themselves by a document, which is fetched
 }
 
 // Limits are the operator's to change. Zero means the contract's default.
@@ -99,6 +102,7 @@ func wire(ctx context.Context, p Plan, store *db.DB) (*House, error) {
 		Uses: tokenUses, LateUses: lateUses, CreationsPerHour: p.Limits.TokensPerHour,
 	})
 	h.Org.Agents = h.Tokens
+	h.Clients = clients.New(clients.Config{DB: store, Audit: record, Org: h.Org, Tokens: h.Tokens, Now: time.Now, Log: p.Log, PublicURL: publicURL, Documents: p.Documents})
 	h.Verify = verify.New(verify.Config{DB: store, Now: time.Now, TokenUses: tokenUses, SessionUses: sessionUses, LateUses: lateUses, CacheSize: p.CacheSize})
 	return h, nil
 }
@@ -145,7 +149,7 @@ func (h *House) clean(ctx context.Context) {
 	now := time.Now()
 	for _, room := range []interface {
 		Clean(context.Context, time.Time) error
-	}{h.Account, h.Work, h.Tokens, h.keys, h.DB} {
+	}{h.Account, h.Work, h.Tokens, h.Clients, h.keys, h.DB} {
 		if err := room.Clean(ctx, now); err != nil && ctx.Err() == nil {
 			h.log.Warn("a clean-up did not finish; it is tried again later", "error", err)
 		}

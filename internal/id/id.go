@@ -20,6 +20,7 @@ const (
 	Invitation   = "inv"
 	Event        = "evt"
 	Request      = "req"
+	Client       = "cli"
 )
 
 // alphabet is Crockford's base32 in lower case, as the TypeID specification (v0.3) has it.

@@ -51,6 +51,8 @@ type Config struct {
 	AccessLog bool
 	// Ready returns nil while the process can serve; /readyz asks it.
 	Ready func(context.Context) error
+	// Open are patterns of routes that pages of other sites may call, because nothing there looks at a cookie.
+	Open []string
 	// Observe, if not nil, is told of every answer.
 	Observe func(route string, status int, took time.Duration)
 }
@@ -70,6 +72,9 @@ func New(c Config) (*Server, error) {
 	guard := http.NewCrossOriginProtection()
 	if err := guard.AddTrustedOrigin(c.PublicURL.Scheme + "://" + c.PublicURL.Host); err != nil {
 		return nil, err
+	}
+	for _, pattern := range c.Open {
+		guard.AddInsecureBypassPattern(pattern)
 	}
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, request.From(r.Context()).ID, problem.New(problem.CrossOrigin, "A page of another site sent this request. Send it from this server's own pages or from a program."))

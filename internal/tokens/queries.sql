@@ -153,3 +153,14 @@ ORDER BY t.expires_at LIMIT sqlc.arg('limit');
 -- name: SetEndAnnounced :execrows
 UPDATE tokens SET end_announced = sqlc.arg(days) WHERE organization_id = sqlc.arg(organization_id) AND id = sqlc.arg(id)
   AND (end_announced = 0 OR end_announced > CAST(sqlc.arg(days) AS bigint));
+
+-- name: OrganizationSlug :one
+SELECT slug FROM organizations WHERE id = $1;
+
+-- name: AgentsOfClient :many
+SELECT id FROM tokens WHERE organization_id = $1 AND user_id = $2 AND client_id = $3 AND purpose = 'agent' AND revoked_at IS NULL ORDER BY id;
+
+-- name: AgentOfValue :one
+SELECT t.organization_id, t.id, t.user_id, t.client_id FROM credentials c
+JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
+WHERE c.lookup_id = $1 AND c.digest = $2;

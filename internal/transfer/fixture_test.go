@@ -50,6 +50,11 @@ var everything = []string{
 	`INSERT INTO credential_late_use (organization_id, token_id, lookup_id, uses, last_used_at, address, client) VALUES ('org_1', 'tok_2', 'l0', 1, 1, '', '')`,
 	`INSERT INTO token_use (organization_id, token_id, last_used_at, address, client) VALUES ('org_1', 'tok_1', 1, '', '')`,
 	`INSERT INTO token_use_days (organization_id, token_id, day, calls) VALUES ('org_1', 'tok_1', '2026-01-01', 1)`,
+	`INSERT INTO clients (id, name, redirect_uris, auth_method, secret_digest, fingerprint, created_at, last_used_at) VALUES ('cli_1', 'C', '["https://h.example/cb"]', 'client_secret_post', x'0a', x'0b', 1, 2)`,
+	`INSERT INTO client_documents (url, document, fetched_at, fresh_until) VALUES ('https://h.example/c.json', '{}', 1, 9000)`,
+	`INSERT INTO consent_requests (digest, browser, client_id, redirect_uri, state, challenge, scopes, created_at, expires_at) VALUES (x'aa', x'ab', 'cli_1', 'https://h.example/cb', 's', 'c', 4, 1, 9000)`,
+	`INSERT INTO authorization_codes (digest, client_id, redirect_uri, challenge, user_id, session_id, organization_id, name, client_name, client_host, scopes, projects, replaces, token_expires_at, created_at, expires_at, used_at, token_id) VALUES
+		(x'ba', 'cli_1', 'https://h.example/cb', 'c', 'usr_1', 'ses_1', 'org_1', 'N', 'C', 'h.example', 4, 'null', 0, 9000, 1, 9000, NULL, ''), (x'bb', 'cli_1', 'https://h.example/cb', 'c', 'usr_2', 'ses_2', 'org_1', 'N', 'C', 'h.example', 4, '[]', 0, 9000, 1, 9000, 2, 'tok_2')`,
 	`INSERT INTO idempotency_keys (caller, target, key, fingerprint, outcome, created_at) VALUES ('tok_1', 'POST /x', 'k', x'', '{}', 1)`,
 	`INSERT INTO audit_events (organization_id, id, at, actor_id, credential_kind, credential_id, purpose, action, resource_id, project_id, outcome, reason, detail, request_id, method, route, address, client)
 		VALUES ('', 'evt_1', 1, '', '', '', '', 'account.created', '', '', 'done', '', '{"a":"\u0000"}', '', '', '', '', '')`,
@@ -254,7 +259,7 @@ func older(t testing.TB, path string) {
 	onFile(t, path, `DELETE FROM goose_db_version WHERE version_id > 2`, `DROP INDEX changes_by_time`, `DROP TRIGGER tokens_change`,
 		`ALTER TABLE epoch DROP COLUMN mark`, `ALTER TABLE epoch DROP COLUMN prior`, `ALTER TABLE changes DROP COLUMN mark`,
 		`ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`,
-		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`, `DROP INDEX tokens_by_purpose`, `DROP TRIGGER organizations_change`)
+		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`, `DROP INDEX tokens_by_purpose`, `DROP INDEX comments_by_creation`, `DROP TRIGGER organizations_change`)
 	for table, columns := range map[string]string{
 		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by pause_reason end_announced",
 		"tasks": "agent_name", "comments": "agent_name",
@@ -262,6 +267,9 @@ func older(t testing.TB, path string) {
 		for _, column := range strings.Fields(columns) {
 			onFile(t, path, "ALTER TABLE "+table+" DROP COLUMN "+column)
 		}
+	}
+	for _, table := range []string{"clients", "client_documents", "consent_requests", "authorization_codes"} {
+		onFile(t, path, "DROP TABLE "+table)
 	}
 	onFile(t, path, `CREATE TRIGGER organizations_change AFTER UPDATE OF name ON organizations BEGIN SELECT 1; END`)
 }

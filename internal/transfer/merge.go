@@ -2,7 +2,9 @@ package transfer
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"carnet/access"
@@ -78,7 +80,8 @@ var rules = []rule{
 		WHERE ` + sameToken + ` AND (tokens.expires_at IS NULL OR o.expires_at < tokens.expires_at) AND o.expires_at IS NOT NULL`},
 	{"tokens paused", `
 		UPDATE tokens SET paused_at = o.paused_at, paused_by = o.paused_by, pause_reason = o.pause_reason FROM old.tokens o
-		WHERE ` + sameToken + ` AND o.paused_at IS NOT NULL AND tokens.paused_at IS NULL`},
+		WHERE ` + sameToken + ` AND o.paused_at IS NOT NULL
+			AND (tokens.paused_at IS NULL OR tokens.paused_by = tokens.user_id AND o.paused_by NOT IN ('', tokens.paused_by))`},
 	{"tokens rest as they did", `
 		UPDATE tokens SET resting_since = o.resting_since FROM old.tokens o
 		WHERE ` + sameToken + ` AND o.resting_since IS NOT NULL AND tokens.resting_since IS NULL`},
@@ -116,7 +119,9 @@ func (m *merger) merge(ctx context.Context) {
 			m.count(r.what, n)
 		}
 	}
+	m.forgetGrants(ctx)
 	m.narrowScopes(ctx)
+	m.narrowPolicies(ctx)
 }
 
 // narrowScopes takes over the scopes of tokens that were narrowed. What one scope covers is the affair of access, so they
@@ -162,6 +167,79 @@ func (m *merger) narrowed(ctx context.Context) (list []narrowedToken, err error)
 		}
 	}
 	return list, rows.Err()
+}
+
+// policy is an organization's agent policy as it is stored.
+type policy struct {
+	off, scopes int64
+	destructive string
+	days, rate  sql.NullInt64
+}
+
+// narrowPolicies takes over what organizations no longer let agents do.
+func (m *merger) narrowPolicies(ctx context.Context) {
+	if m.err != nil {
+		return
+	}
+	narrowed, err := m.narrowedPolicies(ctx)
+	for organization, p := range narrowed {
+		if err == nil {
+			_, err = m.tx.ExecContext(ctx, `UPDATE organizations SET agents_off = $1, agent_scopes = $2, agent_destructive = $3, agent_max_days = $4, agent_write_rate = $5 WHERE id = $6`,
+				p.off, p.scopes, p.destructive, p.days, p.rate, organization)
+		}
+	}
+	if err != nil {
+		m.err = fmt.Errorf("take over agent policies: %w", err)
+		return
+	}
+	m.count("agent policies narrowed", int64(len(narrowed)))
+}
+
+// narrowedPolicies returns the policies that are to change, by organization.
+func (m *merger) narrowedPolicies(ctx context.Context) (map[string]policy, error) {
+	rows, err := m.tx.QueryContext(ctx, `
+		SELECT n.id, n.agents_off, n.agent_scopes, n.agent_destructive, n.agent_max_days, n.agent_write_rate,
+			o.agents_off, o.agent_scopes, o.agent_destructive, o.agent_max_days, o.agent_write_rate
+		FROM organizations n JOIN old.organizations o ON o.id = n.id`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	list := map[string]policy{}
+	for rows.Next() {
+		var organization string
+		var backup, old policy
+		err := rows.Scan(&organization, &backup.off, &backup.scopes, &backup.destructive, &backup.days, &backup.rate,
+			&old.off, &old.scopes, &old.destructive, &old.days, &old.rate)
+		if err != nil {
+			return nil, err
+		}
+		if p := backup.narrowedTo(old); p != backup {
+			list[organization] = p
+		}
+	}
+	return list, rows.Err()
+}
+
+// narrowedTo returns what both policies allow.
+func (p policy) narrowedTo(old policy) policy {
+	p.off = max(p.off, old.off)
+	// Compared first: what says "all that there are" stays that way.
+	if mine, theirs := access.ScopesFromBits(p.scopes), access.ScopesFromBits(old.scopes); !mine.Within(theirs) {
+		p.scopes = narrower(mine, theirs).Bits()
+	}
+	allowed := strings.Fields(old.destructive)
+	p.destructive = strings.Join(slices.DeleteFunc(strings.Fields(p.destructive), func(name string) bool { return !slices.Contains(allowed, name) }), " ")
+	p.days, p.rate = least(p.days, old.days), least(p.rate, old.rate)
+	return p
+}
+
+// least returns the lower of two limits, of which none is the highest.
+func least(a, b sql.NullInt64) sql.NullInt64 {
+	if !a.Valid || b.Valid && b.Int64 < a.Int64 {
+		return b
+	}
+	return a
 }
 
 // narrower returns what both sets allow: the one that is within the other, or else what they share.

@@ -252,10 +252,19 @@ func (m *merger) count(what string, n int64) {
 	}
 }
 
+// forgetGrants ends what people granted to clients that have not fetched it: they may have since, and it may have been
+// revoked.
+func (m *merger) forgetGrants(ctx context.Context) {
+	// Nobody needs to be told: a code lives for a minute.
+	m.exec(ctx, "use codes of clients up", `UPDATE authorization_codes SET used_at = $1 WHERE used_at IS NULL`)
+	m.exec(ctx, "end requests of clients", `UPDATE consent_requests SET decided_at = $1 WHERE decided_at IS NULL`)
+}
+
 // void ends what could have ended since the backup without anybody knowing.
 func (m *merger) void(ctx context.Context, decision Decision) {
 	m.count("sessions ended", m.exec(ctx, "end sessions", `UPDATE sessions SET ended_at = $1 WHERE ended_at IS NULL AND expires_at > $1`))
 	m.count("mailed codes used up", m.exec(ctx, "use codes up", `UPDATE account_codes SET used_at = $1 WHERE used_at IS NULL`))
+	m.forgetGrants(ctx)
 	if decision == Undecided {
 		m.count("tokens rest", m.exec(ctx, "let tokens rest", `UPDATE tokens SET resting_since = $1
 			WHERE resting_since IS NULL AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)`))

@@ -170,7 +170,7 @@ func TestOrganizationThatIsLeftWithoutAnOwnerIsTold(t *testing.T) {
 // Where nobody can tell what was revoked since the backup, nothing of it works by itself.
 func TestWithoutAReadableOldStoreEverythingIsVoidOrRests(t *testing.T) {
 	t.Parallel()
-	const state = `SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL), (SELECT count(*) FROM account_codes WHERE used_at IS NULL),
+	const state = `SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL), (SELECT count(*) FROM account_codes WHERE used_at IS NULL) + (SELECT count(*) FROM authorization_codes WHERE used_at IS NULL) + (SELECT count(*) FROM consent_requests WHERE decided_at IS NULL),
 		(SELECT group_concat(id) FROM tokens WHERE resting_since IS NOT NULL), (SELECT group_concat(id) FROM tokens WHERE revoked_at = 5000)`
 	for name, c := range map[string]struct {
 		damage func(t *testing.T, dir string)

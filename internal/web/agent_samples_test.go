@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/clients"
 )
 
 // asMember offers what a member can grant.
@@ -131,8 +132,23 @@ func agentSamples() map[string]sample {
 		"oversight-removed":   {"agents-revoked", admin("Revoked", removedPage{Crumbs: crumbs, Count: 3, Whose: "all agents of Jonas Weber", At: sampleNow, Back: base})},
 		"policy":              {"agent-policy", admin("What agents may do", policy)},
 		"policy-wrong":        {"agent-policy", admin("What agents may do", wrongPolicy)},
+		"consent":             {"consent", mine("Let Claude Code in?", sampleConsent(clients.Client{Name: "Claude Code", Host: "claude.ai"}))},
+		"consent-unverified":  {"consent", mine("Let Cursor in?", sampleConsent(clients.Client{Name: "Cursor"}))},
+		"consent-no-place":    {"consent", mine("Let Cursor in?", consentPage{Here: "/oauth/consent/x", Asked: clients.Asked{Client: clients.Client{Name: "Cursor"}, RedirectHost: "cursor://anysphere.cursor-mcp"}})},
+		"consented":           {"consented", mine("Claude Code is let in", newConsentedPage(clients.Asked{Client: clients.Client{Name: "Claude Code"}, RedirectHost: "localhost:3118"}, "http://localhost:3118/callback?code=x", true))},
+		"consent-denied":      {"consented", mine("Nothing was granted", newConsentedPage(clients.Asked{Client: clients.Client{Name: "Cursor"}, RedirectHost: "cursor://anysphere.cursor-mcp"}, "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", false))},
 		"policy-read-only":    {"agent-policy", mine("What agents may do", readOnly)},
 	}
 }
 
 var northwindAdmin = place{Slug: "northwind", Name: "Northwind Logistics", Role: "admin", Plan: "enterprise", Administers: true}
+
+func sampleConsent(client clients.Client) consentPage {
+	p := consentPage{
+		Asked: clients.Asked{Client: client, RedirectHost: "localhost:3118", Loopback: true, Scopes: access.ScopeSet(access.ScopeTasksWrite)},
+		Here:  "/oauth/consent/x", tokenForm: sampleTokenForm(true), Policy: "/organizations/northwind/agents/policy",
+	}
+	p.Base, p.Button = p.Here, "Let it in"
+	p.Expiry = lives(sampleNow, usualDays, "90")[:4]
+	return p
+}

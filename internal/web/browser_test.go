@@ -48,7 +48,7 @@ func newTown(t *testing.T) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, _, err := h.Doors(house.Front{PublicURL: public, Version: "test"})
+	front, _, err := h.Doors(house.Front{PublicURL: public, Version: "test", OAuth: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (v *visit) fail(err error) {
 		p.Link = "Go to the start"
 	}
 	switch {
-	case code == problem.NotFound && !errors.Is(err, errNoPage):
+	case code == problem.NotFound && describe.Detail == problem.Absent().Detail:
 		p.Text = "It does not exist, or it is not for you to see."
 	case code.Status() == http.StatusServiceUnavailable, code == problem.RateLimited:
 		p.Href, p.Link = v.here(), "Try again"
@@ -136,6 +136,8 @@ func againWords(path string) (why, button string) {
 		return "Giving an agent a new token is a sensitive change.", "Rotate the token"
 	case strings.HasPrefix(path, agents) && strings.HasSuffix(path, "/grant"):
 		return "Letting an agent do more is a sensitive change.", "Change the grant"
+	case strings.HasPrefix(path, consent):
+		return "Letting a program act for you is a sensitive change.", "Let it in"
 	case strings.HasSuffix(path, "/agents/policy"):
 		return "What agents may do here is a sensitive change.", "Save the policy"
 	default:

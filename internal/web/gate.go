@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"carnet/internal/account"
@@ -155,6 +156,9 @@ func (d *Door) signOut(v *visit) error {
 		}
 	}
 	http.SetCookie(v.w, d.sessionCookie("", -1))
+	if next := localPath(v.posted("next")); next != "/" {
+		return v.leave("/sign-in?"+url.Values{"next": {next}}.Encode(), "")
+	}
 	return v.leave("/sign-in", "signed-out")
 }
 

@@ -188,8 +188,8 @@ func (v *visit) here() string {
 	return localPath(path)
 }
 
-// secretPaths are pages whose address carries a code of a mail.
-var secretPaths = map[string]bool{"/verify-email": true, "/setup": true}
+// secretPaths are pages whose address carries a code of a mail, or what a client sent along.
+var secretPaths = map[string]bool{"/verify-email": true, "/setup": true, "/oauth/authorize": true}
 
 // localPath returns the path when it leads to a page of this server, and "/" for anything else: an address of another
 // one, however it is disguised ("//host", "/\host"), and what cannot be an address.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"carnet/internal/account"
+	"carnet/internal/clients"
 	"carnet/internal/db"
 	"carnet/internal/org"
 	"carnet/internal/tokens"
@@ -27,6 +28,8 @@ type Config struct {
 	Org     *org.Service
 	Work    *work.Service
 	Tokens  *tokens.Service
+	Clients *clients.Service
+	OAuth   bool // clients may sign people in
 	// Identify says who is calling.
 	Identify func(*http.Request) (*verify.Grant, error)
 	// CookieName is the session cookie's name, and HTTPS whether browsers reach this server by HTTPS: then cookies are
@@ -78,6 +81,12 @@ func (d *Door) Register(mux *http.ServeMux) {
 	})
 	for pattern, serve := range d.openRoutes() {
 		mux.HandleFunc(pattern, d.handler(serve, false))
+	}
+	if d.OAuth {
+		mux.HandleFunc("GET /oauth/authorize", d.handler(d.authorize, false))
+		for pattern, serve := range d.consentRoutes() {
+			mux.HandleFunc(pattern, d.handler(serve, true))
+		}
 	}
 	for _, routes := range []map[string]handler{d.homeRoutes(), d.settingsRoutes(), d.tokenRoutes(), d.agentRoutes(), d.oversightRoutes(), d.organizationRoutes(), d.projectRoutes(), d.taskRoutes()} {
 		for pattern, serve := range routes {

@@ -108,6 +108,49 @@ func (s *Service) commentListing(caller access.Caller, taskID string, query Comm
 	}
 }
 
+// CommentFilter says which comments of several tasks are meant.
+type CommentFilter struct {
+	page.Request            // sort: created_at
+	Project      string     // id; empty: all that the caller sees
+	Since        *time.Time // written since then
+	Invalid      error      // what the door could not read
+}
+
+// RecentComments lists the comments on tasks of all the projects that the caller sees, or of one of them, newest first. It
+// needs comments:read.
+func (s *Service) RecentComments(ctx context.Context, caller access.Caller, f CommentFilter) (page.Page[Comment], error) {
+	var none page.Page[Comment]
+	if err := mayList(&caller, access.CommentsRead); err != nil {
+		return none, err
+	}
+	if f.Project != "" {
+		if _, err := s.projectFor(ctx, s.DB.Read(), caller, access.CommentsRead, f.Project, present); err != nil {
+			return none, err
+		}
+	}
+	if f.Invalid != nil {
+		return none, f.Invalid
+	}
+	return page.List(ctx, s.DB.Read(), s.recentComments(caller, f))
+}
+
+func (s *Service) recentComments(caller access.Caller, f CommentFilter) page.Listing[Comment] {
+	from := commentsIn(caller.Visible(), present, s.Now())
+	if f.Project != "" {
+		from.is("c.project_id", f.Project)
+	}
+	since := ""
+	if f.Since != nil {
+		since = fmt.Sprint(db.Micros(*f.Since))
+		from.and("c.created_at >= " + from.args.Add(db.Micros(*f.Since)))
+	}
+	return page.Listing[Comment]{
+		Cursors: s.Cursors, Request: f.Request, Sorts: commentSorts, Default: "-created_at", ID: "c.id",
+		Binding: page.Binding(caller, "recent comments", f.Project, since),
+		Select:  "SELECT " + commentColumns + from.tables, Where: from.where(), Args: from.args, Scan: scanComment,
+	}
+}
+
 // CommentText is a comment to be written, or its new text.
 type CommentText struct {
 	Body    optional.Value[string] `json:"body,omitzero"`

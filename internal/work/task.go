@@ -219,17 +219,8 @@ func (s *Service) CreateTask(ctx context.Context, caller access.Caller, projectI
 			return s.projectFor(ctx, tx, caller, access.TasksWrite, projectID, present)
 		},
 		func(ctx context.Context, tx *sql.Tx, p Project) (Task, error) {
-			if in.Invalid != nil {
-				return Task{}, in.Invalid
-			}
-			now := db.Time(db.Micros(s.Now()))
-			t := Task{
-				ID: id.New(id.Task), ProjectID: p.ID, Status: Todo, Priority: Medium, CreatedBy: caller.UserID, CreatedVia: caller.CredentialID,
-				Agent: agentOf(caller), CreatedAt: now, UpdatedAt: now, Version: 1, resource: p.resource,
-			}
-			var c checker
-			c.required("body.title", in.Title)
-			if err := s.fill(ctx, tx, &t, in.TaskFields, &c); err != nil {
+			t, err := s.drafted(ctx, tx, caller, p, in)
+			if err != nil {
 				return Task{}, err
 			}
 			return s.insertTask(ctx, tx, caller, t)

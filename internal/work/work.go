@@ -106,7 +106,7 @@ func do[F, T any](
 // spend counts writes of an agent, and refuses with rate_limited those beyond what its organization lets agents make. A
 // write that is refused counts for nothing.
 func (s *Service) spend(ctx context.Context, tx *sql.Tx, caller access.Caller, writes int) error {
-	if caller.Kind != access.TokenCaller || caller.Purpose != access.Agent || caller.WriteRate == 0 {
+	if caller.Kind != access.TokenCaller || caller.Purpose != access.Agent || caller.WriteRate == 0 || writes == 0 {
 		return nil
 	}
 	writing := allowance.Allowance{Source: "writes:" + caller.CredentialID, Most: caller.WriteRate, Period: time.Hour}

@@ -74,7 +74,7 @@ var mutations = []mutation{
 	{"agents that are off verify", readFile, "case row.AgentsOff != 0 && g.Caller.Purpose == access.Agent:", "case row.AgentsOff != 0 && row.RevokedAt.Valid:"},
 	{"an agent takes scopes that the policy keeps", createFile, "if len(kept) > 0 && how == strict {", "if len(kept) > 9 && how == strict {"},
 	{"agents are created where they are off", createFile, "if !policy.Enabled && how == strict {", "if !policy.Enabled && how == strict && policy.Scopes == nil {"},
-	{"agents write as often as they like", writesFile, "caller.WriteRate == 0 {", "caller.WriteRate >= 0 {"},
+	{"agents write as often as they like", writesFile, "caller.WriteRate == 0 ||", "caller.WriteRate >= 0 ||"},
 	{"a change of what agents may use is not stored", orgFile, "		p.Scopes = set.Names()\n", "		_ = set\n"},
 	{"a change of policy moves nothing", agentsFile, "AFTER UPDATE OF slug, name, plan, agents_off, agent_scopes, agent_destructive, agent_max_days, agent_write_rate ON", "AFTER UPDATE OF slug, name, plan ON"},
 
@@ -83,7 +83,7 @@ var mutations = []mutation{
 	{"personal tokens are overseen", overseeFile, `" AND t.purpose = 'agent'"`, `" AND t.purpose <> ''"`},
 	{"agents of all organizations are listed", overseeFile, `"t.organization_id = " + args.Add(caller.Organization),`, `args.Add(caller.Organization) + " <> ''",`},
 	{"agents of all organizations are overseen", overseeFile, `" WHERE t.organization_id = " + args.Add(organizationID)`, `" WHERE " + args.Add(organizationID) + " <> ''"`},
-	{"all agents are a member's", tokenQueries, "AND (user_id = $3 OR CAST($3 AS text) = '')", "AND (user_id = $3 OR CAST($3 AS text) <> '-')"},
+	{"all agents are a member's", tokenQueries, "AND (user_id = $3 OR CAST($3 AS text) = '') AND (client_name = $4 OR CAST($4 AS text) = '')\nORDER BY id LIMIT", "AND (user_id = $3 OR CAST($3 AS text) <> '-') AND (client_name = $4 OR CAST($4 AS text) = '')\nORDER BY id LIMIT"},
 	{"owners resume what an admin paused", pauseFile, "if !paused && before.paused && !before.pausedBy(caller.UserID) {", "if !paused && before.paused && before.pausedBy(\"\") {"},
 	{"owners take an admin's pause over", pauseFile, "(!paused || !overseen || t.pausedBy(caller.UserID))", "(!paused || t.pausedBy(caller.UserID))"},
 	{"personal tokens are paused", pauseFile, "if before.purpose != access.Agent {", "if before.purpose != access.Agent && before.paused {"},

@@ -37,6 +37,69 @@ func (q *Queries) AgentClients(ctx context.Context, organizationID string) ([]st
 	return items, nil
 }
 
+const agentOfValue = `-- name: AgentOfValue :one
+SELECT t.organization_id, t.id, t.user_id, t.client_id FROM credentials c
+JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
+WHERE c.lookup_id = $1 AND c.digest = $2
+`
+
+type AgentOfValueParams struct {
+	LookupID string
+	Digest   []byte
+}
+
+type AgentOfValueRow struct {
+	OrganizationID string
+	ID             string
+	UserID         string
+	ClientID       string
+}
+
+func (q *Queries) AgentOfValue(ctx context.Context, arg AgentOfValueParams) (AgentOfValueRow, error) {
+	row := q.db.QueryRowContext(ctx, agentOfValue, arg.LookupID, arg.Digest)
+	var i AgentOfValueRow
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.UserID,
+		&i.ClientID,
+	)
+	return i, err
+}
+
+const agentsOfClient = `-- name: AgentsOfClient :many
+SELECT id FROM tokens WHERE organization_id = $1 AND user_id = $2 AND client_id = $3 AND purpose = 'agent' AND revoked_at IS NULL ORDER BY id
+`
+
+type AgentsOfClientParams struct {
+	OrganizationID string
+	UserID         string
+	ClientID       string
+}
+
+func (q *Queries) AgentsOfClient(ctx context.Context, arg AgentsOfClientParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, agentsOfClient, arg.OrganizationID, arg.UserID, arg.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const agentsToEnd = `-- name: AgentsToEnd :many
 SELECT id FROM tokens
 WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
@@ -575,6 +638,17 @@ func (q *Queries) OrganizationName(ctx context.Context, id string) (string, erro
 	var name string
 	err := row.Scan(&name)
 	return name, err
+}
+
+const organizationSlug = `-- name: OrganizationSlug :one
+SELECT slug FROM organizations WHERE id = $1
+`
+
+func (q *Queries) OrganizationSlug(ctx context.Context, id string) (string, error) {
+	row := q.db.QueryRowContext(ctx, organizationSlug, id)
+	var slug string
+	err := row.Scan(&slug)
+	return slug, err
 }
 
 const person = `-- name: Person :one

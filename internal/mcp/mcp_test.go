@@ -1,0 +1,626 @@
+package mcp_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"carnet/internal/house"
+	"carnet/internal/lastuse"
+	"carnet/internal/optional"
+	"carnet/internal/org"
+	"carnet/internal/tokens"
+)
+
+var origin = lastuse.Origin{Client: "test"}
+
+var allTools = []string{
+	"comment_on_task", "create_project", "create_tasks", "delete_project", "delete_task", "get_project", "get_task", "list_projects", "list_tasks",
+	"my_tasks", "overdue_tasks", "recent_activity", "search_tasks", "set_task_status", "update_project", "update_task", "whoami",
+}
+
+// B1 to B4, B8: whoever has no token that holds gets a challenge that a client can act on.
+func TestB1ToB4WhoeverHasNoTokenIsChallenged(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		_, value := w.agent(w.owner, nil, "tasks:read")
+		metadata := `resource_metadata="` + w.url + `/.well-known/oauth-protected-resource/mcp", scope="projects:read tasks:read comments:read"`
+		for _, method := range []string{"POST", "GET", "DELETE", "PUT"} {
+			r := w.send(method, "/mcp", "", "{")
+			if header := r.header.Get("WWW-Authenticate"); r.status != http.StatusUnauthorized || header != "Bearer "+metadata {
+				t.Errorf("%s without a token: %d, %s", method, r.status, header)
+			}
+		}
+		for name, headers := range map[string][]string{
+			"two headers": {"Authorization", "Bearer " + value, "Authorization", "Bearer " + value},
+			"malformed":   {"Authorization", "Bearer nothing"},
+			"a session":   {"Authorization", "Bearer " + w.session()},
+			"unknown":     {"Authorization", "Bearer carnet_agt_000000000000_00000000000000000000000000000000000000"},
+		} {
+			r := w.send(http.MethodPost, "/mcp", "", `{}`, headers...)
+			var body map[string]string
+			_ = json.Unmarshal([]byte(r.body), &body)
+			header := r.header.Get("WWW-Authenticate")
+			if r.status != http.StatusUnauthorized || !strings.HasPrefix(header, `Bearer error="invalid_token", `) || !strings.HasSuffix(header, metadata) || body["error"] != "invalid_token" || len(body["error_description"]) < 20 {
+				t.Errorf("%s: %d, %s\n%s", name, r.status, header, r.body)
+			}
+		}
+		for name, r := range map[string]reply{
+			"Basic":            w.send("POST", "/mcp", "", `{}`, "Authorization", "Basic "+value),
+			"in the query":     w.send("POST", "/mcp?access_token="+value, "", `{}`),
+			"in a cookie":      w.send("POST", "/mcp", "", `{}`, "Cookie", "carnet_session="+value),
+			"session's cookie": w.send("POST", "/mcp", "", `{}`, "Cookie", "carnet_session="+w.session()),
+		} {
+			if r.status != http.StatusUnauthorized || strings.Contains(r.header.Get("WWW-Authenticate"), "error=") {
+				t.Errorf("a token %s: %d, %s", name, r.status, r.header.Get("WWW-Authenticate"))
+			}
+		}
+		if r := w.send("POST", "/mcp", "", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "Authorization", "bEaReR "+value); r.status != http.StatusOK {
+			t.Errorf("a scheme in odd case: %d %s", r.status, r.body)
+		}
+		for _, method := range []string{"GET", "DELETE"} {
+			if r := w.send(method, "/mcp", value, ""); r.status != http.StatusMethodNotAllowed || r.header.Get("Allow") != "POST" {
+				t.Errorf("%s with a token: %d, Allow %q", method, r.status, r.header.Get("Allow"))
+			}
+		}
+	})
+}
+
+// session is the value of a new session.
+func (w *town) session() string {
+	w.t.Helper()
+	return signedIn(w)
+}
+
+// B2, G1 to G3, G6: what ends or rests a token is the same 401 for a client, with words for its person, and holds for the
+// next call of a token that was just used.
+func TestB2WhateverEndsATokenIsTheSame401(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		admin := w.owner
+		w.person("kim")
+		must(t, w.Org.Operators().AddMember(t.Context(), "acme", "kim@example.com", "member"))
+		kim := w.signIn("kim@example.com")
+		in := w.in(admin)
+		end := func(name string, do func(id string), words string, undo func(id string)) {
+			id, value := w.agent(kim, nil, "tasks:read")
+			w.call(value, "whoami", `{}`).ok(nil) // the cache is warm
+			do(id)
+			r := w.rpc(value, "ping", nil)
+			if header := r.header.Get("WWW-Authenticate"); r.status != http.StatusUnauthorized || !strings.HasPrefix(header, `Bearer error="invalid_token"`) || !strings.Contains(r.body, words) {
+				t.Errorf("%s: %d, %s\n%s", name, r.status, header, r.body)
+			}
+			if undo != nil {
+				undo(id)
+				w.call(value, "whoami", `{}`).ok(nil)
+			}
+		}
+		end("revoked", func(id string) { _, err := w.Tokens.Revoke(t.Context(), kim, id); must(t, err) }, "revoked", nil)
+		end("revoked by an admin", func(id string) {
+			_, err := w.Tokens.RevokeAgent(t.Context(), admin, "acme", id, tokens.Removal{Reason: "left on a train"})
+			must(t, err)
+		}, "revoked", nil)
+		end("paused", func(id string) { _, err := w.Tokens.Pause(t.Context(), kim, id); must(t, err) }, "paused",
+			func(id string) { _, err := w.Tokens.Resume(t.Context(), kim, id); must(t, err) })
+		end("suspended", func(string) { must(t, w.Org.Operators().SuspendUser(t.Context(), "kim@example.com")) }, "suspended",
+			func(string) {
+				must(t, w.Org.Operators().RestoreUser(t.Context(), "kim@example.com"))
+				kim = w.signIn("kim@example.com")
+			})
+		end("no member any more", func(string) { must(t, w.Org.Operators().RemoveMember(t.Context(), "acme", "kim@example.com")) }, "no role",
+			func(string) {
+				must(t, w.Org.Operators().AddMember(t.Context(), "acme", "kim@example.com", "member"))
+				kim = w.signIn("kim@example.com")
+			})
+		set := func(change org.PolicyChange) {
+			_, err := w.Org.SetAgentPolicy(t.Context(), in, "acme", change)
+			must(t, err)
+		}
+		end("agents off", func(string) { set(org.PolicyChange{Enabled: optional.Of(false)}) }, "turned off", func(string) { set(org.PolicyChange{Enabled: optional.Of(true)}) })
+		end("expired", func(id string) { w.execute(`UPDATE tokens SET expires_at = created_at + 1 WHERE id = $1`, id) }, "expired", nil)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// B5, B6: a token that lacks a scope is told all that it needs, itself included; a scope that includes another serves for it.
+func TestB5AMissingScopeIsAskedForTogetherWithWhatThereIs(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		p := w.project("WEB", "Website")
+		_, value := w.agent(w.owner, nil, "projects:read", "comments:read")
+		for tool, want := range map[string]string{
+			"list_tasks": "projects:read tasks:read comments:read", "create_tasks": "projects:read tasks:write comments:read",
+			"comment_on_task": "projects:read comments:read comments:write", "create_project": "projects:read projects:write comments:read",
+			"delete_task": "projects:read tasks:write comments:read",
+		} {
+			r := w.call(value, tool, `{}`)
+			header := r.header.Get("WWW-Authenticate")
+			if r.status != http.StatusForbidden || !strings.Contains(header, `error="insufficient_scope"`) || !strings.Contains(header, `scope="`+want+`"`) || !strings.Contains(header, "resource_metadata=") {
+				t.Errorf("%s: %d, %s", tool, r.status, header)
+			}
+		}
+		_, writer := w.agent(w.owner, nil, "tasks:write")
+		w.call(writer, "list_tasks", `{"project":"`+p.ID+`"}`).ok(nil)
+		w.call(writer, "list_tasks", `{"project":"web"}`).ok(nil)
+	})
+}
+
+// B9, B10: pages of other sites and names that lead here by a trick are refused before anybody is identified.
+func TestB9B10StrangeOriginsAndHostsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	_, value := w.agent(w.owner, nil, "tasks:read")
+	for _, c := range []struct {
+		header, text string
+		want         int
+	}{
+		{"Origin", "https://evil.example", http.StatusForbidden}, {"Origin", "null", http.StatusForbidden}, {"Origin", w.url, http.StatusOK}, {"Origin", "http://localhost:6274", http.StatusOK}, {"Origin", "https://localhost.evil.example", http.StatusForbidden},
+		{"Host", "evil.example", http.StatusMisdirectedRequest}, {"Host", "127.0.0.1.evil.example", http.StatusMisdirectedRequest},
+		{"Host", "localhost:9", http.StatusOK}, {"Host", "[::1]:9", http.StatusOK},
+	} {
+		if r := w.rpc(value, "ping", nil, c.header, c.text); r.status != c.want {
+			t.Errorf("%s %s: %d, not %d: %s", c.header, c.text, r.status, c.want, r.body)
+		}
+		if c.want != http.StatusOK {
+			if r := w.rpc("", "ping", nil, c.header, c.text); r.status != c.want {
+				t.Errorf("%s %s without a token: %d", c.header, c.text, r.status)
+			}
+		}
+	}
+	for _, host := range []string{"evil.example", ""} {
+		r := w.send("POST", "/mcp", "", `{}`, "X-Forwarded-Host", host, "X-Forwarded-Proto", "https")
+		if !strings.Contains(r.header.Get("WWW-Authenticate"), `"`+w.url+`/.well-known/`) {
+			t.Errorf("a forwarded host changes what is said: %s", r.header.Get("WWW-Authenticate"))
+		}
+	}
+}
+
+// B12: a token that calls too often waits, and no other does.
+func TestB12ATokenThatCallsTooOftenWaits(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, func(f *house.Front) { f.AgentCalls = 20 })
+	_, busy := w.agent(w.owner, nil, "tasks:read")
+	_, other := w.agent(w.owner, nil, "tasks:read")
+	var limited reply
+	for range 40 {
+		if limited = w.rpc(busy, "ping", nil); limited.status != http.StatusOK {
+			break
+		}
+	}
+	if limited.status != http.StatusTooManyRequests || limited.header.Get("Retry-After") == "" || limited.header.Get("RateLimit-Limit") != "20" || !strings.Contains(limited.body, "rate_limited") {
+		t.Errorf("the busy one: %d %v %s", limited.status, limited.header, limited.body)
+	}
+	if r := w.rpc(other, "ping", nil); r.status != http.StatusOK {
+		t.Errorf("the other one: %d", r.status)
+	}
+}
+
+// C5, C6, C9, C12, C14: what is not there, malformed, too large, and the same under a slash.
+func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	_, value := w.agent(w.owner, nil, everything...)
+	modern := []string{"MCP-Protocol-Version", "2026-07-28"}
+	meta := map[string]any{"_meta": map[string]any{
+		"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": map[string]string{"name": "t", "version": "1"},
+		"io.modelcontextprotocol/clientCapabilities": map[string]any{},
+	}}
+	for _, method := range []string{"prompts/list", "resources/list", "resources/templates/list", "completion/complete"} {
+		r := w.rpc(value, method, meta, append(modern, "Mcp-Method", method)...)
+		if r.status != http.StatusNotFound || !strings.Contains(r.body, "-32601") {
+			t.Errorf("C5 %s: %d %s", method, r.status, r.body)
+		}
+	}
+	r := w.rpc(value, "tools/list", nil, "Mcp-Session-Id", "anything")
+	if r.status != http.StatusOK || r.header.Get("Mcp-Session-Id") != "" || !strings.Contains(r.body, `"cacheScope":"private"`) || r.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("C6, C7: %d %v", r.status, r.header)
+	}
+	if again := w.rpc(value, "tools/list", nil); again.body != r.body {
+		t.Error("C7: two lists differ")
+	}
+	if r := w.rpc(value, "tools/call", map[string]any{"name": "no_such_tool"}); !strings.Contains(r.body, "-32602") {
+		t.Errorf("C9: an unknown tool: %s", r.body)
+	}
+	deep := strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000)
+	for name, c := range map[string]struct {
+		body string
+		want int
+	}{
+		"too large":   {`{"a":"` + strings.Repeat("x", 1<<20) + `"}`, http.StatusRequestEntityTooLarge},
+		"deep":        {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":` + deep + `}}`, http.StatusBadRequest},
+		"no JSON":     {"hello", http.StatusBadRequest},
+		"nothing":     {"", http.StatusBadRequest},
+		"not for us":  {`{"hello":1}`, http.StatusBadRequest},
+		"batch":       {`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, http.StatusBadRequest},
+		"empty batch": {`[]`, http.StatusBadRequest},
+	} {
+		for _, version := range []string{"2025-11-25", "2026-07-28"} {
+			if r := w.send("POST", "/mcp", value, c.body, "MCP-Protocol-Version", version); r.status != c.want {
+				t.Errorf("C12 %s, %s: %d, not %d: %.200s", name, version, r.status, c.want, r.body)
+			}
+		}
+	}
+	if r := w.send("POST", "/mcp/", value, `{"jsonrpc":"2.0","id":1,"method":"ping"}`); r.status != http.StatusOK {
+		t.Errorf("C14: %d", r.status)
+	}
+	if r := w.send("POST", "/mcp/", "", `{}`); r.status != http.StatusUnauthorized {
+		t.Errorf("C14 without a token: %d", r.status)
+	}
+}
+
+// C7, B5: the tools that are listed are those that can be used.
+func TestC7ToolsAreListedByWhatATokenMay(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		p := w.project("WEB", "Website")
+		without := func(names ...string) []string {
+			return slices.DeleteFunc(slices.Clone(allTools), func(n string) bool { return slices.Contains(names, n) })
+		}
+		destructive := []string{"delete_task", "delete_project"}
+		_, all := w.agent(w.owner, nil, everything...)
+		if got := w.tools(all); !slices.Equal(got, without(destructive...)) {
+			t.Errorf("with every scope: %v", got)
+		}
+		_, restricted := w.agent(w.owner, []string{p.ID}, everything...)
+		if got := w.tools(restricted); !slices.Equal(got, without(append(destructive, "create_project")...)) {
+			t.Errorf("limited to a project: %v", got)
+		}
+		_, reader := w.agent(w.owner, nil, "tasks:read")
+		if got := w.tools(reader); !slices.Equal(got, []string{"get_task", "list_tasks", "my_tasks", "overdue_tasks", "recent_activity", "search_tasks", "whoami"}) {
+			t.Errorf("with tasks:read: %v", got)
+		}
+		w.call(all, "delete_task", `{"task":"WEB-1"}`).refused("agent policy", "tasks:delete")
+		_, err := w.Org.SetAgentPolicy(t.Context(), w.in(w.owner), "acme", org.PolicyChange{Destructive: optional.Of([]string{"tasks:delete"})})
+		must(t, err)
+		if got := w.tools(all); !slices.Equal(got, without("delete_project")) {
+			t.Errorf("with tasks:delete enabled: %v", got)
+		}
+		k := w.task(p.ID, "doomed")
+		w.call(all, "delete_task", `{"task":"`+k.ID+`"}`).ok(nil)
+		w.call(all, "delete_task", `{"task":"`+k.ID+`"}`).refused("nothing here")
+		personal, err := w.Tokens.Create(t.Context(), w.owner, tokens.Draft{Name: "script", Organization: "acme", Scopes: everything})
+		must(t, err)
+		if got := w.tools(personal.Value.Reveal()); !slices.Equal(got, allTools) {
+			t.Errorf("a personal token, which no agent policy binds: %v", got)
+		}
+	})
+}
+
+var toolName = regexp.MustCompile(`^[a-z0-9_]{1,48}$`)
+
+// C8: every tool says what it takes, gives and does, and that is true.
+func TestC8ToolsAreWhatTheySay(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		p, k := w.furnish()
+		personal, err := w.Tokens.Create(t.Context(), w.owner, tokens.Draft{Name: "script", Organization: "acme", Scopes: everything})
+		must(t, err)
+		value := personal.Value.Reveal()
+		for _, tool := range w.listed(value) {
+			if !toolName.MatchString(tool.Name) || tool.Title == "" || len(tool.Description) < 20 || len(tool.Annotations) != 5 {
+				t.Errorf("%s: %+v", tool.Name, tool)
+			}
+			strict(t, tool.Name, tool.InputSchema)
+			arguments := examples(p, k)[tool.Name]
+			if arguments == "" {
+				t.Errorf("no example of %s", tool.Name)
+				continue
+			}
+			before := w.content()
+			r := w.call(value, tool.Name, arguments)
+			r.ok(nil)
+			valid(t, tool, r.data)
+			changed := differences(before, w.content())
+			if reads := tool.Annotations["readOnlyHint"] == true; reads == (len(changed) > 0) {
+				t.Errorf("%s says readOnlyHint %t, and these changed: %v", tool.Name, reads, changed)
+			}
+			if reads := tool.Annotations["readOnlyHint"] == true; reads && tool.Annotations["destructiveHint"] == true || tool.Annotations["openWorldHint"] != false {
+				t.Errorf("%s: %v", tool.Name, tool.Annotations)
+			}
+			if !reads(tool) && tool.Annotations["destructiveHint"] != strings.HasPrefix(tool.Name, "delete_") {
+				t.Errorf("%s: %v", tool.Name, tool.Annotations)
+			}
+		}
+	})
+}
+
+func reads(tool described) bool { return tool.Annotations["readOnlyHint"] == true }
+
+// furnish makes a project with a task and a comment, and one of each to delete.
+func (w *town) furnish() (project, task string) {
+	p := w.project("WEB", "Website")
+	k := w.task(p.ID, "first")
+	w.comment(k.ID, "a comment")
+	w.task(p.ID, "second")
+	w.task(p.ID, "third")
+	w.project("OLD", "Old")
+	return p.ID, k.ID
+}
+
+// examples are calls of every tool that work.
+func examples(project, task string) map[string]string {
+	return map[string]string{
+		"whoami": `{}`, "list_projects": `{"limit":1}`, "get_project": `{"project":"` + project + `"}`, "list_tasks": `{"project":"WEB","status":"todo","assignee":"me","due_before":"2030-01-01"}`,
+		"search_tasks": `{"query":"first"}`, "get_task": `{"task":"WEB-1"}`, "my_tasks": `{}`, "overdue_tasks": `{"project":"WEB"}`, "recent_activity": `{"project":"WEB"}`,
+		"create_tasks": `{"project":"WEB","tasks":[{"title":"a","priority":"high","assignee":"me","due_on":"2030-01-01"},{"title":"b"}]}`,
+		"update_task":  `{"task":"` + task + `","title":"renamed","assignee":"me","due_on":""}`, "set_task_status": `{"tasks":["WEB-1","WEB-2"],"status":"review"}`,
+		"comment_on_task": `{"task":"WEB-1","body":"done"}`, "delete_task": `{"task":"WEB-3"}`, "create_project": `{"key":"NEW","name":"New"}`,
+		"update_project": `{"project":"NEW","name":"Newer"}`, "delete_project": `{"project":"OLD"}`,
+	}
+}
+
+// strict expects that a schema names all that there is, objects inside of lists too, and uses no words that clients stumble
+// over.
+func strict(t *testing.T, tool string, schema map[string]any) {
+	t.Helper()
+	if schema["type"] == "object" && schema["additionalProperties"] != false {
+		t.Errorf("%s: an object takes anything: %v", tool, schema)
+	}
+	for _, word := range []string{"$ref", "$defs", "anyOf", "oneOf", "allOf"} {
+		if _, ok := schema[word]; ok {
+			t.Errorf("%s: the schema has %s", tool, word)
+		}
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	for name, property := range properties {
+		inner, _ := property.(map[string]any)
+		if inner["description"] == nil {
+			t.Errorf("%s: %s is not described", tool, name)
+		}
+		if items, ok := inner["items"].(map[string]any); ok {
+			strict(t, tool, items)
+		}
+	}
+}
+
+// valid checks an answer against the schema that was listed.
+func valid(t *testing.T, tool described, data json.RawMessage) {
+	t.Helper()
+	text, _ := json.Marshal(tool.OutputSchema)
+	var schema jsonschema.Schema
+	must(t, json.Unmarshal(text, &schema))
+	resolved, err := schema.Resolve(nil)
+	must(t, err)
+	var value any
+	must(t, json.Unmarshal(data, &value))
+	if err := resolved.Validate(value); err != nil {
+		t.Errorf("%s: the answer does not fit its schema: %v\n%s", tool.Name, err, data)
+	}
+}
+
+// content is all that tools could change, as text, table by table.
+func (w *town) content() map[string]string {
+	w.t.Helper()
+	tables := map[string]string{}
+	for _, table := range []string{"projects", "project_members", "project_counters", "tasks", "comments", "tokens", "audit_events", "idempotency_keys", "rate_limits", "memberships", "users", "epoch"} {
+		tables[table] = w.rowsOf(table)
+	}
+	return tables
+}
+
+func (w *town) rowsOf(table string) (text string) {
+	w.t.Helper()
+	rows, err := w.DB.Read().QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1, 2")
+	must(w.t, err)
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	must(w.t, err)
+	for rows.Next() {
+		row, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		must(w.t, rows.Scan(into...))
+		text += fmt.Sprintln(row...)
+	}
+	must(w.t, rows.Err())
+	return text
+}
+
+// differences are the tables that changed.
+func differences(before, after map[string]string) (tables []string) {
+	for name, content := range after {
+		if before[name] != content {
+			tables = append(tables, name)
+		}
+	}
+	return tables
+}
+
+// C9: what is wrong with arguments is said of the argument, in a result that a model can act on, and changes nothing.
+func TestC9WhatIsWrongIsSaidOfTheArgument(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		w.furnish()
+		_, value := w.agent(w.owner, nil, everything...)
+		before := w.content()
+		for _, c := range []struct{ tool, arguments, words string }{
+			{"get_task", `{}`, "task: is required"}, {"get_task", `{"task":5}`, "task: "}, {"get_task", `{"tsk":"WEB-1"}`, "takes"}, {"get_task", `[]`, "object"},
+			{"get_project", `{"project":""}`, "project: is required"}, {"search_tasks", `{"query":"  "}`, "query: is required"},
+			{"list_tasks", `{"limit":0}`, "limit: must be 1 to 100"}, {"list_tasks", `{"limit":101}`, "limit: "}, {"list_tasks", `{"limit":"5"}`, "limit: "},
+			{"list_tasks", `{"status":"finished"}`, "status: "}, {"list_tasks", `{"due_before":"tomorrow"}`, "due_before: "}, {"list_tasks", `{"cursor":"made-up"}`, "cursor"},
+			{"recent_activity", `{"since":"yesterday"}`, "since: "}, {"create_tasks", `{"project":"WEB","tasks":[]}`, "tasks: "},
+			{"create_tasks", `{"project":"WEB","tasks":[{"title":"good"},{"title":""}]}`, "tasks[1].title: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x","priority":"urgent"}]}`, "tasks[0].priority: "},
+			{"create_tasks", `{"project":"WEB","tasks":[{"name":"x"}]}`, "takes"}, {"update_task", `{"task":"WEB-1","status":"finished"}`, "status: "},
+			{"update_task", `{"task":"WEB-1","title":null}`, "title: "}, {"update_task", `{"task":"WEB-1","assignee":"usr_nobody"}`, "assignee: "},
+			{"set_task_status", `{"tasks":[],"status":"done"}`, "tasks: "}, {"set_task_status", `{"tasks":["WEB-1"],"status":""}`, "status: "},
+			{"comment_on_task", `{"task":"WEB-1"}`, "body: "}, {"create_project", `{"key":"bad key","name":"x"}`, "key: "}, {"create_project", `{"key":"WEB","name":"x"}`, "key"},
+			{"update_project", `{"project":"WEB","visibility":"secret"}`, "visibility: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x"}],"idempotency_key":"ü"}`, "Idempotency-Key"},
+		} {
+			w.call(value, c.tool, c.arguments).refused(c.words)
+		}
+		if changed := differences(before, w.content()); len(changed) > 0 {
+			t.Errorf("refused calls changed %v", changed)
+		}
+	})
+}
+
+// C10: lists are read page by page, with a cursor that is nobody else's.
+func TestC10ListsArePaged(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		p := w.project("WEB", "Website")
+		for i := range 7 {
+			w.task(p.ID, fmt.Sprint("task ", i))
+		}
+		_, value := w.agent(w.owner, nil, "tasks:read")
+		_, other := w.agent(w.owner, nil, "tasks:read")
+		var refs []string
+		cursor := ""
+		for range 10 {
+			var page struct {
+				Tasks      []struct{ Ref string }
+				NextCursor *string `json:"next_cursor"`
+			}
+			w.call(value, "list_tasks", fmt.Sprintf(`{"limit":3,"cursor":%q}`, cursor)).ok(&page)
+			for _, k := range page.Tasks {
+				refs = append(refs, k.Ref)
+			}
+			if page.NextCursor == nil {
+				break
+			}
+			cursor = *page.NextCursor
+			w.call(other, "list_tasks", fmt.Sprintf(`{"limit":3,"cursor":%q}`, cursor)).refused("cursor")
+			w.call(value, "list_tasks", fmt.Sprintf(`{"limit":3,"status":"todo","cursor":%q}`, cursor)).refused("cursor")
+		}
+		if want := []string{"WEB-7", "WEB-6", "WEB-5", "WEB-4", "WEB-3", "WEB-2", "WEB-1"}; !slices.Equal(refs, want) {
+			t.Errorf("the pages hold %v", refs)
+		}
+	})
+}
+
+// C11, P3 and the issue's second line: nothing outside an agent's two projects of five shows in anything that any tool says.
+func TestP3NothingOutsideTheProjectsShowsInAnyTool(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		const marker = "xyzzy"
+		var inside, outside []string
+		var insideTasks, outsideTasks []string
+		for i, key := range []string{"AAA", "BBB", "CCC", "DDD", "EEE"} {
+			text := fmt.Sprint("plain ", key)
+			if i >= 2 {
+				text = marker + " " + key
+			}
+			p := w.project(key, text)
+			k := w.task(p.ID, text)
+			w.comment(k.ID, text)
+			if i < 2 {
+				inside, insideTasks = append(inside, p.ID), append(insideTasks, k.ID)
+			} else {
+				outside, outsideTasks = append(outside, p.ID), append(outsideTasks, k.ID)
+			}
+		}
+		_, value := w.agent(w.owner, inside, everything...)
+		_, err := w.Org.SetAgentPolicy(t.Context(), w.in(w.owner), "acme", org.PolicyChange{Destructive: optional.Of([]string{"projects:delete", "tasks:delete"})})
+		must(t, err)
+		nowhere := "prj_00000000000000000000000000"
+		nothing := "tsk_00000000000000000000000000"
+		var transcript strings.Builder
+		say := func(tool, arguments string) string {
+			r := w.call(value, tool, arguments)
+			fmt.Fprintf(&transcript, "%s %s\n%s\n", tool, arguments, r.body)
+			return r.body
+		}
+		for _, tool := range []string{"whoami", "list_projects", "list_tasks", "my_tasks", "overdue_tasks", "recent_activity"} {
+			say(tool, `{}`)
+		}
+		for _, query := range []string{marker, "plain", "CCC"} {
+			say("search_tasks", `{"query":"`+query+`"}`)
+		}
+		for _, project := range slices.Concat(inside, outside, []string{"CCC", "ddd", nowhere}) {
+			for _, tool := range []string{"get_project", "list_tasks", "overdue_tasks", "recent_activity"} {
+				say(tool, `{"project":"`+project+`"}`)
+			}
+			say("search_tasks", `{"query":"x","project":"`+project+`"}`)
+		}
+		for _, task := range slices.Concat(insideTasks, outsideTasks, []string{"CCC-1", nothing}) {
+			say("get_task", `{"task":"`+task+`"}`)
+		}
+		// The same words for what is outside and for what does not exist.
+		for _, c := range [][2]string{{outside[0], nowhere}, {"CCC", "ZZZ"}} {
+			for _, format := range []string{`get_project {"project":"%s"}`, `list_tasks {"project":"%s"}`, `create_tasks {"project":"%s","tasks":[{"title":"x"}]}`, `update_project {"project":"%s","name":"x"}`, `delete_project {"project":"%s"}`} {
+				tool, arguments, _ := strings.Cut(format, " ")
+				if a, b := say(tool, fmt.Sprintf(arguments, c[0])), say(tool, fmt.Sprintf(arguments, c[1])); a != b {
+					t.Errorf("%s tells %s and %s apart:\n%s\n%s", tool, c[0], c[1], a, b)
+				}
+			}
+		}
+		for _, c := range [][2]string{{outsideTasks[0], nothing}, {"CCC-1", "CCC-9"}, {"CCC-1", "ZZZ-1"}} {
+			for _, format := range []string{`get_task {"task":"%s"}`, `update_task {"task":"%s","title":"x"}`, `set_task_status {"tasks":["%s"],"status":"done"}`, `comment_on_task {"task":"%s","body":"x"}`, `delete_task {"task":"%s"}`} {
+				tool, arguments, _ := strings.Cut(format, " ")
+				if a, b := say(tool, fmt.Sprintf(arguments, c[0])), say(tool, fmt.Sprintf(arguments, c[1])); a != b {
+					t.Errorf("%s tells %s and %s apart:\n%s\n%s", tool, c[0], c[1], a, b)
+				}
+			}
+		}
+		text := strings.ReplaceAll(transcript.String(), `{"query":"`+marker+`"}`, "")
+		if strings.Contains(text, marker) {
+			t.Errorf("what is outside shows:\n%s", text)
+		}
+		for _, id := range slices.Concat(outside, outsideTasks) {
+			for _, line := range strings.Split(text, "\n") {
+				if strings.HasPrefix(line, `{"jsonrpc"`) && strings.Contains(line, id) {
+					t.Errorf("the id %s of something outside shows in %s", id, line)
+				}
+			}
+		}
+	})
+}
+
+// Attribution, idempotency and undo: what an agent made says so, and a write that is sent twice is carried out once.
+func TestWritesAreAttributedAndRepeatable(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		p := w.project("WEB", "Website")
+		_, value := w.agent(w.owner, nil, everything...)
+		var first, second struct {
+			Tasks []struct {
+				ID, Ref string
+				Agent   *string `json:"created_by_agent"`
+			}
+		}
+		w.call(value, "create_tasks", `{"project":"WEB","tasks":[{"title":"a"},{"title":"b"}],"idempotency_key":"k1"}`).ok(&first)
+		w.call(value, "create_tasks", `{"idempotency_key":"k1","tasks":[{"title":"a"},{"title":"b"}],"project":"WEB"}`).ok(&second)
+		if len(first.Tasks) != 2 || first.Tasks[0].ID != second.Tasks[0].ID || first.Tasks[0].Ref != "WEB-1" || first.Tasks[0].Agent == nil || *first.Tasks[0].Agent != "helper" {
+			t.Errorf("made %+v, and again %+v", first, second)
+		}
+		w.call(value, "create_tasks", `{"project":"WEB","tasks":[{"title":"c"}],"idempotency_key":"k1"}`).refused("Idempotency-Key")
+		w.call(value, "comment_on_task", `{"task":"WEB-1","body":"hello","idempotency_key":"k2"}`).ok(nil)
+		w.call(value, "comment_on_task", `{"task":"WEB-1","body":"hello","idempotency_key":"k2"}`).ok(nil)
+		var detail struct {
+			Comments []struct {
+				Body  string
+				Agent *string `json:"created_by_agent"`
+			}
+		}
+		r := w.call(value, "get_task", `{"task":"WEB-1"}`)
+		r.ok(&detail)
+		if len(detail.Comments) != 1 || detail.Comments[0].Agent == nil || !strings.Contains(r.words, `by "helper" for usr_`) || !strings.Contains(r.words, "data that people wrote") {
+			t.Errorf("%+v\n%s", detail, r.words)
+		}
+		var change struct{ Task, Before struct{ Title string } }
+		w.call(value, "update_task", `{"task":"WEB-1","title":"z"}`).ok(&change)
+		if change.Task.Title != "z" || change.Before.Title != "a" {
+			t.Errorf("changed to %+v", change)
+		}
+		w.task(p.ID, "by a person")
+		w.call(value, "set_task_status", `{"tasks":["WEB-1","WEB-9"],"status":"done"}`).refused("nothing here")
+		var left struct{ Tasks []struct{ Status string } }
+		w.call(value, "list_tasks", `{"status":"done"}`).ok(&left)
+		if len(left.Tasks) != 0 {
+			t.Error("half of a change that was refused stays")
+		}
+	})
+}

@@ -1,0 +1,30 @@
+package web
+
+import (
+	"html/template"
+
+	"carnet/internal/clients"
+)
+
+// consentPage asks a person what a client may do.
+type consentPage struct {
+	tokenForm
+	Asked    clients.Asked
+	Here     string
+	Off      bool   // no agents work in the organization
+	MostDays *int   // that an agent may live there
+	Policy   string // where that is said
+}
+
+// consentedPage leads back to the client.
+type consentedPage struct {
+	Client  string
+	Host    string
+	Granted bool
+	To      template.URL
+}
+
+// newConsentedPage takes an address that was checked when the client registered it, and may have a scheme of its own.
+func newConsentedPage(asked clients.Asked, to string, granted bool) consentedPage {
+	return consentedPage{Client: asked.Client.Name, Host: asked.RedirectHost, Granted: granted, To: template.URL(to)} //nolint:gosec // see above
+}

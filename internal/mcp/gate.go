@@ -45,9 +45,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	// The body first: a client may take its time to send it, and what was revoked meanwhile must not count.
 	body, bodyErr := readBody(r)
-	asked := peek(body)
-	if asked.client != "" {
-		info.Client = text.Label(asked.client, clientLimit)
+	asked, readable := parse(body)
+	if client := asked.client(); client != "" {
+		info.Client = text.Label(client, clientLimit)
 	}
 	grant, ok := d.identify(w, r, info)
 	if !ok {
@@ -71,7 +71,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusTooManyRequests, "rate_limited", "This agent calls more than "+strconv.Itoa(d.CallsPerMinute)+" times a minute. Wait "+strconv.Itoa(wait)+" s, and check that it is not running in circles.")
 		return
 	}
-	if lacking := d.lacks(grant, asked); lacking != "" {
+	if lacking := d.lacks(grant, &asked); lacking != "" {
 		d.stepUp(w, lacking)
 		return
 	}
@@ -82,6 +82,10 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		return grant.Caller, nil
 	}}
+	if t := d.regular(r.Header, &asked); readable && t != nil {
+		d.answer(w, r, c, t, &asked)
+		return
+	}
 	r = r.WithContext(with(r.Context(), c))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
@@ -237,35 +241,12 @@ func refuseBody(w http.ResponseWriter, err error) {
 	refuse(w, http.StatusBadRequest, "invalid_request", "The request body did not arrive whole.")
 }
 
-// asking is as much of a call as is needed before the protocol is read.
-type asking struct {
-	method, tool string
-	client       string // its name and version, where the call says so
-}
-
-// peek reads what a body asks for. What cannot be read is left to the protocol to refuse.
-func peek(body []byte) asking {
-	var message struct {
-		Method string `json:"method"`
-		Params struct {
-			Name       string         `json:"name"`
-			ClientInfo implementation `json:"clientInfo"`
-			Meta       struct {
-				ClientInfo implementation `json:"io.modelcontextprotocol/clientInfo"`
-			} `json:"_meta"`
-		} `json:"params"`
+// client returns the name and version of the client, where a request says so, as people read them.
+func (m *message) client() string {
+	if name := m.Params.ClientInfo.String(); name != "" {
+		return name
 	}
-	if len(body) == 0 || json.Unmarshal(body, &message) != nil {
-		return asking{}
-	}
-	a := asking{method: message.Method, client: message.Params.ClientInfo.String()}
-	if a.client == "" {
-		a.client = message.Params.Meta.ClientInfo.String()
-	}
-	if message.Method == "tools/call" {
-		a.tool = message.Params.Name
-	}
-	return a
+	return m.Params.Meta.ClientInfo.String()
 }
 
 type implementation struct {
@@ -287,9 +268,9 @@ func (i implementation) String() string {
 }
 
 // lacks returns the scopes that the token has and those that it lacks for the tool that is called, "" when it lacks none.
-func (d *Door) lacks(g *verify.Grant, a asking) string {
-	t, ok := d.tools[a.tool]
-	if !ok {
+func (d *Door) lacks(g *verify.Grant, m *message) string {
+	t, ok := d.tools[m.Params.Name]
+	if !ok || m.Method != "tools/call" {
 		return ""
 	}
 	set := g.Caller.Scopes

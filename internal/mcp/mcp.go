@@ -2,13 +2,14 @@
 // sessions, in the revisions 2025-03-26 to 2026-07-28 at once.
 //
 // Its tools call the same features as the API, with the same caller, and decide nothing: what a token may not do is not
-// listed, and refused again when it is called. The official SDK reads and writes the protocol; what stands in front of
-// it here is who is calling (RFC 6750, with the challenge that sends a client to sign in, RFC 9728), and what is behind it
-// are the tools.
+// listed, and refused again when it is called. The official SDK reads and writes the protocol, but for plain calls of
+// tools, which are answered in its words at a third of its cost. What stands in front of it here is who is calling (RFC
+// 6750, with the challenge that sends a client to sign in, RFC 9728), and what is behind it are the tools.
 package mcp
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -56,6 +57,7 @@ type Door struct {
 	listed    []*tool // in order
 	protocol  http.Handler
 	calls     *meter
+	selfMeta  []byte // what an answer says of this server, as JSON
 }
 
 // New returns the door.
@@ -65,8 +67,14 @@ func New(c Config) *Door {
 	}
 	d := &Door{Config: c, publicURL: strings.TrimRight(c.PublicURL.String(), "/"), tools: map[string]*tool{}, calls: newMeter(c.CallsPerMinute, c.Now)}
 	d.listed = d.allTools()
+	self := &sdk.Implementation{Name: "carnet", Title: "Carnet", Version: c.Version}
+	meta, err := json.Marshal(map[string]any{"io.modelcontextprotocol/serverInfo": self})
+	if err != nil {
+		panic("mcp: describe this server: " + err.Error()) // a name and a version
+	}
+	d.selfMeta = meta
 	server := sdk.NewServer(
-		&sdk.Implementation{Name: "carnet", Title: "Carnet", Version: c.Version},
+		self,
 		&sdk.ServerOptions{
 			Instructions: instructions, Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}},
 			// What is listed depends on the token: nobody may keep it for another.

@@ -1,0 +1,126 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// The SDK makes a session of each request and ends it again, which takes a third of a megabyte. Nearly all requests are
+// calls of tools that look the same: those are answered here, with the words that the SDK would use. It keeps everything
+// else, and everything that is in any way odd. A test holds both answers side by side.
+
+// firstWithoutHandshake is the revision from which on each request says what it is, in its headers and in its _meta.
+const firstWithoutHandshake = "2026-07-28"
+
+// message is a request as clients send it.
+type message struct {
+	JSONRPC string         `json:"jsonrpc"`
+	ID      jsontext.Value `json:"id"`
+	Method  string         `json:"method"`
+	Params  params         `json:"params"`
+	Unknown jsontext.Value `json:",embed"`
+}
+
+// params are what tools/call and initialize say.
+type params struct {
+	Name       string         `json:"name"`
+	Arguments  jsontext.Value `json:"arguments"`
+	Meta       meta           `json:"_meta"`
+	ClientInfo implementation `json:"clientInfo"`
+	Unknown    jsontext.Value `json:",embed"`
+}
+
+// meta is what a request says of itself, but for what changes no answer here, such as a token to report progress to.
+type meta struct {
+	ProtocolVersion string         `json:"io.modelcontextprotocol/protocolVersion"`
+	Capabilities    jsontext.Value `json:"io.modelcontextprotocol/clientCapabilities"`
+	ClientInfo      implementation `json:"io.modelcontextprotocol/clientInfo"`
+}
+
+// regular returns the tool that a request calls, if all about it is as in nearly all requests.
+func (d *Door) regular(header http.Header, m *message) *tool {
+	version := header.Get("Mcp-Protocol-Version")
+	p := &m.Params
+	t := d.tools[p.Name]
+	switch {
+	case t == nil, m.Method != "tools/call", m.JSONRPC != "2.0", !plainID(m.ID), len(m.Unknown) > 0, len(p.Unknown) > 0,
+		p.ClientInfo != (implementation{}), len(p.Arguments) > 0 && p.Arguments.Kind() != '{':
+		return nil
+	case header.Get("Content-Type") != "application/json", !takesBoth(header["Accept"]), header.Get("Last-Event-Id") != "":
+		return nil
+	}
+	switch version {
+	case firstWithoutHandshake:
+		if header.Get("Mcp-Method") == m.Method && header.Get("Mcp-Name") == p.Name && p.Meta.ProtocolVersion == version && p.Meta.Capabilities.Kind() == '{' {
+			return t
+		}
+	case "", "2025-03-26", "2025-06-18", "2025-11-25":
+		if p.Meta.ProtocolVersion == "" {
+			return t
+		}
+	}
+	return nil
+}
+
+// plainID reports whether an id is a string that needs no quoting, or a number that every program reads as the same one.
+func plainID(id jsontext.Value) bool {
+	switch id.Kind() {
+	case '"':
+		return !bytes.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`\<>&`, r) })
+	case '0':
+		return len(id) <= 15 && strings.Trim(string(id), "0123456789") == "" && (id[0] != '0' || len(id) == 1)
+	default:
+		return false
+	}
+}
+
+// takesBoth reports whether a client takes JSON and streams, said in one of the ways in which clients say it.
+func takesBoth(accept []string) bool {
+	return len(accept) == 1 && (accept[0] == "application/json, text/event-stream" || accept[0] == "text/event-stream, application/json")
+}
+
+// response is the answer to a call, its fields in the SDK's order.
+type response struct {
+	JSONRPC string         `json:"jsonrpc"`
+	ID      jsontext.Value `json:"id"`
+	Result  toolResult     `json:"result"`
+}
+
+type toolResult struct {
+	Meta              json.RawMessage `json:"_meta,omitempty"`
+	Content           []sdk.Content   `json:"content"`
+	StructuredContent any             `json:"structuredContent,omitempty"`
+	IsError           bool            `json:"isError,omitempty"`
+	ResultType        string          `json:"resultType,omitempty"`
+}
+
+// answer carries out a regular call and answers it.
+func (d *Door) answer(w http.ResponseWriter, r *http.Request, c *call, t *tool, m *message) {
+	result := t.result(r.Context(), c, m.Params.Arguments)
+	a := response{JSONRPC: "2.0", ID: m.ID, Result: toolResult{Content: result.Content, StructuredContent: result.StructuredContent, IsError: result.IsError}}
+	if m.Params.Meta.ProtocolVersion != "" {
+		a.Result.Meta, a.Result.ResultType = d.selfMeta, "complete"
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		d.Log.Error("an answer cannot be written", "request", c.info.ID, "tool", t.name, "error", err)
+		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
+}
+
+// parse reads a request; ok is false for what is not one plain JSON object. That is left to the protocol to refuse.
+func parse(body []byte) (m message, ok bool) {
+	if len(body) == 0 || jsonv2.Unmarshal(body, &m) != nil {
+		return message{}, false
+	}
+	return m, true
+}

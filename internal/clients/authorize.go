@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"carnet/access"
@@ -31,6 +32,12 @@ type Begun struct {
 	Handle string
 	// RedirectTo is where a refusal is to be told, "" otherwise.
 	RedirectTo string
+	// Refused is who was refused, and Why.
+	Refused Asked
+	Why     string
+	// Site says that RedirectTo is a site and no program on the person's machine. Who registers a client can choose it
+	// freely: to lead there without asking would make this server an open redirector (RFC 9700 section 4.11.2).
+	Site bool
 }
 
 // Begin takes an authorization request in (RFC 6749 section 4.1.1), for the browser that sent it. Until client and redirect
@@ -44,7 +51,12 @@ func (s *Service) Begin(ctx context.Context, query url.Values, browser string) (
 	ask, err := s.asked(query)
 	var refusal *Error
 	if errors.As(err, &refusal) {
-		return Begun{RedirectTo: s.response(redirectURI, state, url.Values{"error": {refusal.Code}, "error_description": {refusal.Description}})}, nil
+		_, local := loopback(redirectURI)
+		return Begun{
+			RedirectTo: s.response(redirectURI, state, url.Values{"error": {refusal.Code}, "error_description": {refusal.Description}}),
+			Refused:    Asked{Client: client, RedirectHost: hostOf(redirectURI), Loopback: local}, Why: refusal.Description,
+			Site: !local && strings.HasPrefix(strings.ToLower(redirectURI), "https:"),
+		}, nil
 	}
 	if err != nil {
 		return Begun{}, err

@@ -87,7 +87,7 @@ func TestE1NobodyIsSentToAnAddressThatIsNotTheClients(t *testing.T) {
 			{"redirect_uri", ""}, {"redirect_uri", "https://evil.example/cb"}, {"redirect_uri", "http://127.0.0.1:3118/callback/"}, {"redirect_uri", "http://localhost:3118/callback"},
 		} {
 			b, err := w.Clients.Begin(t.Context(), w.query(changes...), browser)
-			if !problem.Is(err, problem.RequestMalformed) || b != (clients.Begun{}) {
+			if !problem.Is(err, problem.RequestMalformed) || b.Handle != "" || b.RedirectTo != "" {
 				t.Errorf("%v: %+v, %v", changes, b, err)
 			}
 		}
@@ -116,6 +116,9 @@ func TestE3ToE5WhatIsWrongIsToldToTheClient(t *testing.T) {
 			must(t, err)
 			u, err := url.Parse(b.RedirectTo)
 			must(t, err)
+			if b.Site || b.Why != u.Query().Get("error_description") || b.Refused.RedirectHost != "127.0.0.1:3118" || !b.Refused.Loopback {
+				t.Errorf("refused: %+v", b)
+			}
 			if q := u.Query(); b.Handle != "" || !strings.HasPrefix(b.RedirectTo, callback+"?") || q.Get("error") != c.code || q.Get("iss") != issuer || q.Get("state") == "" || q.Has("code") {
 				t.Errorf("%v: %+v", c.changes, b)
 			}

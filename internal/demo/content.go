@@ -35,6 +35,14 @@ type task struct {
 	comments                          []string
 }
 
+// What the agent leaves, in the project of that key.
+const (
+	agentProject = "APP"
+	agentTask    = "Collect what the crews reported about checklists"
+	agentText    = "Eleven reports of the last two weeks, by how often they were made."
+	agentComment = "Seven of them are about photographs that are taken twice. I can make tasks of the rest when you have looked at them."
+)
+
 var projects = []project{
 	{
 		key: "WEB", name: "Website relaunch", status: "active", visibility: "organization", lead: ines,

@@ -150,7 +150,8 @@ func (c Config) guide(value string) string {
 	fmt.Fprintf(&b, "curl -H 'Authorization: Bearer %s' %s/api/v1/me\n\n", value, c.PublicURL)
 	fmt.Fprintf(&b, "curl -H 'Authorization: Bearer %s' '%s/api/v1/tasks?status=in_progress&sort=-priority'\n\n", value, c.PublicURL)
 	fmt.Fprintf(&b, "curl -X DELETE -H 'Authorization: Bearer %s' %s/api/v1/projects/prj_any\n", value, c.PublicURL)
-	b.WriteString("\nThe last one is refused: the token has no scope that lets it change projects.\n\n")
+	b.WriteString("\nThe last one is refused: the token has no scope that lets it change projects.\n\nLet an agent work for you, here Claude Code; your browser asks you what it may do:\n\n")
+	fmt.Fprintf(&b, "claude mcp add --transport http carnet %[1]s/mcp\nclaude mcp login carnet\n\nOther programs: %[1]s/settings/agents\n\n", c.PublicURL)
 	return b.String()
 }
 
@@ -188,12 +189,43 @@ func (c Config) fill(ctx context.Context) error {
 			return fmt.Errorf("fill %s: %w", p.key, err)
 		}
 	}
+	if err := c.letAgentWork(ctx, callers[people[0].email]); err != nil {
+		return fmt.Errorf("let an agent work: %w", err)
+	}
 	for email, caller := range callers {
 		if err := c.Account.SignOut(ctx, caller); err != nil {
 			return fmt.Errorf("sign %s out: %w", email, err)
 		}
 	}
 	return c.Store.Note(ctx, noteDone)
+}
+
+// letAgentWork connects an agent for a person, which leaves a task and a comment of its own.
+func (c Config) letAgentWork(ctx context.Context, person access.Caller) error {
+	days := 90
+	issued, err := c.Tokens.Create(ctx, person, tokens.Draft{
+		Name: "Claude Code on my laptop", Organization: organization, ExpiresInDays: &days, Purpose: access.Agent.String(), Client: tokens.Client{Name: "Claude Code"},
+		Scopes: []string{"projects:read", "tasks:write", "comments:write"},
+	})
+	if err != nil {
+		return fmt.Errorf("connect it: %w", err)
+	}
+	grant, err := c.Verify.Verify(ctx, issued.Value.Reveal(), lastuse.Origin{Client: "claude-code"})
+	if err != nil {
+		return fmt.Errorf("use its token: %w", err)
+	}
+	id, err := c.Work.ProjectID(ctx, grant.Caller, agentProject)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", agentProject, err)
+	}
+	made, err := c.Work.CreateTask(ctx, grant.Caller, id, work.NewTask{TaskFields: work.TaskFields{Title: optional.Of(agentTask), Description: optional.Of(agentText)}})
+	if err != nil {
+		return fmt.Errorf("make a task: %w", err)
+	}
+	if _, err := c.Work.CreateComment(ctx, grant.Caller, made.ID, work.CommentText{Body: optional.Of(agentComment)}); err != nil {
+		return fmt.Errorf("comment on it: %w", err)
+	}
+	return nil
 }
 
 func (c Config) fillProject(ctx context.Context, callers map[string]access.Caller, ids map[string]string, p project) error {

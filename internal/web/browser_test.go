@@ -125,7 +125,15 @@ func (w *town) browser() *browser {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return &browser{town: w, client: &http.Client{Jar: jar}}
+	return &browser{town: w, client: &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if status := r.Response.StatusCode; status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect {
+			w.t.Errorf("RFC 9700 section 4.12: %s is to get what was typed, too", r.URL.Path)
+		}
+		if r.URL.Host != r.Response.Request.URL.Host {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}}
 }
 
 func (b *browser) get(path string) *browser {

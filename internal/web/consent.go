@@ -67,13 +67,19 @@ func (d *Door) authorize(v *visit) error {
 		return err
 	}
 	http.SetCookie(v.w, d.cookie(d.consentCookieName(), browser, int(consentCookieLife/time.Second)))
-	if begun.RedirectTo != "" {
+	switch {
+	case begun.Site:
+		v.w.Header().Set("Cache-Control", "no-store")
+		p := newConsentedPage(begun.Refused, begun.RedirectTo, false)
+		p.Why = begun.Why
+		return v.show(http.StatusBadRequest, "consented", "Nothing was granted", "agents", p)
+	case begun.RedirectTo != "":
 		return v.sendBack(begun.RedirectTo)
 	}
 	return v.leave(consent+"/"+begun.Handle, "")
 }
 
-// sendBack leads the browser to an address that a client registered.
+// sendBack leads the browser to a program on the person's machine, at an address that it registered.
 func (v *visit) sendBack(to string) error {
 	h := v.w.Header()
 	h.Set("Cache-Control", "no-store")

@@ -182,5 +182,18 @@ func TestBadAuthorizationRequestsAreToldToThePerson(t *testing.T) {
 			t.Errorf("%v: it leads on", change)
 		}
 	}
+	// RFC 9700 section 4.11.2: a program of this machine is told at once; a site that anybody can have registered is not
+	// gone to unless the person says so.
+	worse := func(authorize string) *browser {
+		return w.browser().get(strings.Replace(authorize, "S256", "plain", 1))
+	}
+	if b := worse(authorize); !strings.HasPrefix(b.header.Get("Location"), callback+"?error=invalid_request") {
+		t.Errorf("a program is told %v", b.header)
+	}
+	_, authorize = w.registered("Your bank", "https://evil.example/cb", "tasks:read")
+	b := worse(authorize).is(http.StatusBadRequest, "Your bank sent you here with a request that cannot be carried out", "code_challenge", `href="https://evil.example/cb?error=invalid_request`, "evil.example</span>")
+	if b.header.Get("Location") != "" || b.header.Get("Refresh") != "" {
+		t.Errorf("a site is gone to: %v", b.header)
+	}
 	w.browser().get("/oauth/consent/made-up").is(http.StatusOK, "Sign in")
 }

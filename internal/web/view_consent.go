@@ -21,6 +21,7 @@ type consentedPage struct {
 	Client  string
 	Host    string
 	Granted bool
+	Why     string // the request was refused before the person was asked, "" otherwise
 	To      template.URL
 }
 

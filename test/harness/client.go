@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,9 @@ type Answer struct {
 	Body   []byte
 }
 
+// besideTheAPI are beginnings of paths that are not below the API's.
+var besideTheAPI = []string{"//", "/openapi.json", "/readyz", "/mcp", "/oauth/", "/.well-known/"}
+
 // Do sends a request to the API and returns the answer. A body that is no string or bytes is sent as JSON.
 func (c *Client) Do(method, path string, body any, headers ...string) *Answer {
 	c.tb.Helper()
@@ -98,7 +102,7 @@ func (c *Client) Try(method, path string, body any, headers ...string) (*Answer,
 		content = bytes.NewReader(encoded)
 	}
 	url := c.URL + path
-	if !strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "/openapi.json") && !strings.HasPrefix(path, "/readyz") {
+	if !slices.ContainsFunc(besideTheAPI, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
 		url = c.URL + "/api/v1" + path
 	}
 	request, err := http.NewRequestWithContext(context.Background(), method, url, content)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,6 +97,22 @@ func unprivileged(tb testing.TB) *syscall.Credential {
 		tb.Fatal(err)
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// MCPClients returns where the released MCP clients are installed, as a folder of modules and as a path for programs.
+func MCPClients(tb testing.TB) (modules, path string) {
+	tb.Helper()
+	root, err := Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	modules = filepath.Join(root, ".tools", "clients", "node_modules")
+	architecture := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
+	node := filepath.Join(modules, "node-linux-"+architecture, "bin")
+	if _, err := os.Stat(filepath.Join(node, "node")); err != nil {
+		tb.Fatalf("%v: scripts/tools installs the clients", err)
+	}
+	return modules, strings.Join([]string{node, filepath.Join(modules, ".bin"), "/usr/local/bin", "/usr/bin", "/bin"}, ":")
 }
 
 // Run starts a program, with a folder that is removed when the tests are killed. At the end of the test it is asked to

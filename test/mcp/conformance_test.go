@@ -1,10 +1,17 @@
 package mcp_test
 
 import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"carnet/test/harness"
 )
@@ -54,5 +61,50 @@ func TestC1C2TheOfficialSuite(t *testing.T) {
 			t.Errorf("%s at %s passes %v now: take them off the list", c.scenario, c.version, left)
 		}
 		t.Logf("%s at %s: %s", c.scenario, c.version, result[0])
+	}
+}
+
+var authorizeURL = regexp.MustCompile(`http://\S+/oauth/authorize\?\S+`)
+
+// F7: the official suite, as a client that signs its person in.
+func TestF7TheOfficialSuiteSignsIn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	client := d.server.Anonymous().Do("POST", "/oauth/register", map[string]any{"client_name": "Conformance", "redirect_uris": []string{"http://127.0.0.1/callback"}}).Want(http.StatusCreated).Text("client_id")
+	_, port, err := net.SplitHostPort(harness.FreeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	command := exec.CommandContext(ctx, d.find("conformance"), "authorization", "--url", d.server.URL, "--client-id", client, "--port", port, "--resource", d.url())
+	command.Env, command.Dir, command.WaitDelay = d.env, d.home, time.Second
+	reader, writer := io.Pipe()
+	command.Stdout, command.Stderr = writer, writer
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := command.Wait()
+		_ = writer.Close()
+		ended <- err
+	}()
+	var said strings.Builder
+	lines, opened := bufio.NewScanner(reader), false
+	for lines.Scan() {
+		said.WriteString(lines.Text() + "\n")
+		if address := authorizeURL.FindString(lines.Text()); address != "" && !opened {
+			opened = true
+			if err := approve(address, owner); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := <-ended; err != nil || !opened {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	if !strings.Contains(said.String(), "Total: 2 passed, 0 failed") {
+		t.Errorf("the suite says:\n%s", said.String())
 	}
 }

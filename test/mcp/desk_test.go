@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -33,16 +32,7 @@ type desk struct {
 
 func newDesk(t *testing.T, options ...harness.Option) *desk {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	modules := filepath.Join(root, ".tools", "clients", "node_modules")
-	architecture := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
-	node := filepath.Join(modules, "node-linux-"+architecture, "bin")
-	if _, err := os.Stat(filepath.Join(node, "node")); err != nil {
-		t.Fatalf("%v: scripts/tools installs the clients", err)
-	}
+	modules, path := harness.MCPClients(t)
 	d := &desk{t: t, server: harness.Start(t, options...), home: t.TempDir()}
 	d.server.CreateUser(owner, "Maya Lindqvist")
 	d.server.CreateOrganization(organization, "Northwind", owner, "team")
@@ -64,7 +54,7 @@ func newDesk(t *testing.T, options ...harness.Option) *desk {
 		}
 	}
 	d.env = []string{
-		"HOME=" + d.home, "PATH=" + bin + ":" + node + ":" + filepath.Join(modules, ".bin") + ":/usr/local/bin:/usr/bin:/bin", "BROWSER=" + filepath.Join(bin, "person"),
+		"HOME=" + d.home, "PATH=" + bin + ":" + path, "BROWSER=" + filepath.Join(bin, "person"),
 		"DISABLE_AUTOUPDATER=1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "CODEX_HOME=" + filepath.Join(d.home, "codex"), "OPENCODE_DISABLE_AUTOUPDATE=1",
 		"MCP_AUTO_OPEN_ENABLED=true", "NO_COLOR=1", "TERM=dumb", "NODE_PATH=" + modules,
 	}

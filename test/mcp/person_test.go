@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +63,9 @@ func approve(address, email string) error {
 				form.Add(match[1], html.UnescapeString(match[2]))
 			}
 		}
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(form)), func(name string) bool { return strings.HasPrefix(name, "scope.") && form.Get(name) != "none" }) {
+		form.Set("scope.projects", "read") // it asked for nothing: it may look around
 	}
 	answer, err := browser.PostForm(at.String(), form)
 	if err != nil {

@@ -23,6 +23,8 @@ const (
 	writesFile   = "internal/work/work.go"
 	agentsFile   = "internal/db/migrations/sqlite/00004_agents.sql"
 	sourceFile   = "internal/work/source.go"
+	toolFile     = "internal/mcp/tool.go"
+	mcpGateFile  = "internal/mcp/gate.go"
 	directory    = "internal/org/members.go"
 )
 
@@ -87,6 +89,11 @@ var mutations = []mutation{
 	{"owners resume what an admin paused", pauseFile, "if !paused && before.paused && !before.pausedBy(caller.UserID) {", "if !paused && before.paused && before.pausedBy(\"\") {"},
 	{"owners take an admin's pause over", pauseFile, "(!paused || !overseen || t.pausedBy(caller.UserID))", "(!paused || t.pausedBy(caller.UserID))"},
 	{"personal tokens are paused", pauseFile, "if before.purpose != access.Agent {", "if before.purpose != access.Agent && before.paused {"},
+
+	// Tools.
+	{"every tool is listed to everybody", toolFile, "c != nil && t != nil && t.usable(&c.caller)", "c != nil && t != nil"},
+	{"a scope that a tool lacks is no challenge", mcpGateFile, "if !ok || m.Method != \"tools/call\" {", "if !ok || m.Method != \"\" {"},
+	{"sessions call tools", mcpGateFile, "if err == nil && grant.Caller.Kind != access.TokenCaller {", "if err == nil && grant == nil {"},
 
 	// Verification: state and freshness.
 	{"revoked tokens verify", readFile, "if row.RevokedAt.Valid {", "if row.RevokedAt.Valid && row.PausedAt.Valid {"},

@@ -99,7 +99,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// Promises P1, P2, P3 and P9 over every published route: whatever users, roles, memberships, visibilities and tokens
+// Promises P1, P2, P3 and P9 over every published route and every tool: whatever users, roles, memberships, visibilities and tokens
 // there are, and however they change between requests, a request is allowed exactly when the model says so, is refused
 // as the contract says otherwise, and no answer shows anything of a project that the caller does not see.
 func TestNoRequestDoesMoreOrLessThanItsRoleScopesAndProjectsAllow(t *testing.T) {
@@ -111,6 +111,11 @@ func TestNoRequestDoesMoreOrLessThanItsRoleScopesAndProjectsAllow(t *testing.T) 
 	}
 	if len(s.operations) < 40 {
 		t.Fatalf("the document lists %d routes only", len(s.operations))
+	}
+	for tool := range toolNeeds {
+		if toolDrivers[tool] == nil {
+			t.Errorf("the model does not know the tool %s", tool)
+		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		w := makeWorld(t, s.db)
@@ -128,6 +133,10 @@ func TestNoRequestDoesMoreOrLessThanItsRoleScopesAndProjectsAllow(t *testing.T) 
 
 // request makes one random request and judges the answer.
 func (s *stage) request(t *rapid.T, w *world, c caller) {
+	if rapid.IntRange(0, 3).Draw(t, "door") == 0 {
+		s.requestTool(t, w, c)
+		return
+	}
 	o := rapid.SampledFrom(s.operations).Draw(t, "route")
 	driver := drivers[o.id]
 	if driver == nil {

@@ -4,12 +4,16 @@ package secrets_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -125,6 +129,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	refused(session.With(rotated+"x").In("").Do("GET", "/me", nil))
 	agents(t, s, session, all, keep, refused)
 	commandLine(t, s, all, keep)
+	connections(t, s, all, keep, refused)
 
 	metrics := get(t, "http://"+s.Admin+"/metrics")
 	s.Stop()
@@ -197,6 +202,103 @@ func agents(t *testing.T, s *harness.Server, admin *harness.Client, all sinks, k
 	refused(admin.Do("PATCH", "/organizations/"+organization+"/agent-policy", map[string]any{"scopes": []string{value}}))
 	all["a revocation"] = admin.Do("DELETE", overseen+"?all=true", nil).Want(http.StatusOK).Body
 	refused(s.Anonymous().With(value).Do("GET", "/me", nil)).WantCode(http.StatusUnauthorized, "token_revoked")
+}
+
+// connections lets MCP clients sign a person in, the right way and wrong ones (B13 of the checklist): no code, verifier,
+// client's secret or value stands anywhere, and none in an address that is not the client's own.
+func connections(t *testing.T, s *harness.Server, all sinks, keep func(what, text string) string, refused func(*harness.Answer) *harness.Answer) {
+	t.Helper()
+	s.CreateUser("connector@example.com", "Liv Berg")
+	s.AddMember(organization, "connector@example.com", "member")
+	const callback = "http://127.0.0.1:3118/callback"
+	anonymous := s.Anonymous()
+	post := func(path string, form url.Values, headers ...string) *harness.Answer {
+		t.Helper()
+		return refused(anonymous.Do("POST", path, form.Encode(), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...))
+	}
+	register := func(method string) (id, secret string) {
+		t.Helper()
+		made := anonymous.Do("POST", "/oauth/register", map[string]any{"client_name": "Bridge", "redirect_uris": []string{callback}, "token_endpoint_auth_method": method}).Want(http.StatusCreated)
+		if method == "none" {
+			return made.Text("client_id"), ""
+		}
+		return made.Text("client_id"), keep("a client's secret", made.Text("client_secret"))
+	}
+	const verifier = "a-verifier-of-a-client-that-waits-for-its-code-0123456789"
+	keep("a verifier", verifier)
+	sum := sha256.Sum256([]byte(verifier))
+
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	visit := func(answer *http.Response, err error) (*http.Response, string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer, string(text)
+	}
+	visit(browser.PostForm(s.URL+"/sign-in", url.Values{"email": {"connector@example.com"}, "password": {harness.Password}}))
+	consent := func(client string) (code string) {
+		t.Helper()
+		asked, _ := visit(browser.Get(s.URL + "/oauth/authorize?" + url.Values{
+			"response_type": {"code"}, "client_id": {client}, "redirect_uri": {callback}, "state": {"xyz"}, "scope": {"tasks:read"},
+			"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"}, "resource": {s.URL + "/mcp"},
+		}.Encode()))
+		keep("what leads to a request", path.Base(asked.Request.URL.Path))
+		for _, c := range jar.Cookies(asked.Request.URL) {
+			if strings.Contains(c.Name, "consent") {
+				keep("what binds requests to a browser", c.Value)
+			}
+		}
+		let, text := visit(browser.PostForm(asked.Request.URL.String(), url.Values{"organization": {organization}, "scope.tasks": {"read"}, "expiry": {"30"}}))
+		back, err := url.Parse(strings.TrimPrefix(let.Header.Get("Refresh"), "0;url="))
+		if err != nil || back.Query().Get("code") == "" {
+			t.Fatalf("no code: %d %v\n%s", let.StatusCode, let.Header, text)
+		}
+		return keep("a code", back.Query().Get("code"))
+	}
+	exchange := func(client, secret, code, verifier string) *harness.Answer {
+		form := url.Values{"grant_type": {"authorization_code"}, "client_id": {client}, "code": {code}, "redirect_uri": {callback}, "code_verifier": {verifier}}
+		if secret != "" {
+			form.Set("client_secret", secret)
+		}
+		return post("/oauth/token", form)
+	}
+	for _, method := range []string{"none", "client_secret_post"} {
+		client, secret := register(method)
+		if secret != "" {
+			exchange(client, keep("a wrong secret of a client", "no-such-secret-of-a-client-4711"), consent(client), verifier).Want(http.StatusUnauthorized)
+		}
+		exchange(client, secret, consent(client), keep("a wrong verifier", "another-verifier-of-a-client-that-guesses-0123456789")).Want(http.StatusBadRequest)
+		code := consent(client)
+		value := exchange(client, secret, code, verifier).Want(http.StatusOK).Text("access_token")
+		keep("a connection's token", secretPart(value))
+		call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`
+		agent := anonymous.With(value)
+		accept := []string{"Accept", "application/json, text/event-stream"}
+		all["what a tool says to a client of kind "+method] = agent.Do("POST", "/mcp", call, accept...).Want(http.StatusOK).Body
+		all["what a tool says of a value"] = agent.Do("POST", "/mcp", strings.Replace(call, `"arguments":{}`, `"arguments":{"`+value+`":1}`, 1), accept...).Want(http.StatusOK).Body
+		refused(agent.Do("POST", "/mcp?access_token="+value, "{"+value, accept...))
+		refused(anonymous.With(value[:len(value)-1]+"x").Do("POST", "/mcp", call, accept...)).Want(http.StatusUnauthorized)
+		post("/oauth/token?code="+code+"&access_token="+value, url.Values{"grant_type": {value}, "client_id": {code}})
+		refused(anonymous.Do("GET", "/oauth/authorize?client_id="+value+"&redirect_uri="+code, nil)).Want(http.StatusBadRequest)
+		refused(anonymous.Do("POST", "/oauth/register", map[string]any{"client_name": "x", "redirect_uris": []string{"http://127.0.0.1/" + value, value}})).Want(http.StatusBadRequest)
+		exchange(client, secret, code, verifier).Want(http.StatusBadRequest) // used again: its token ends
+		refused(agent.Do("POST", "/mcp", call, accept...)).Want(http.StatusUnauthorized)
+		revoke := url.Values{"token": {value}, "client_id": {client}}
+		if secret != "" {
+			revoke.Set("client_secret", secret)
+		}
+		post("/oauth/revoke", revoke).Want(http.StatusOK)
+	}
 }
 
 // misplaced sends a live token to where no token belongs.

@@ -180,6 +180,15 @@ func (b *tab) next() {
 	b.t.Fatalf("no other page came\n%s", b.text())
 }
 
+// signIn signs a person in.
+func (b *tab) signIn(email string) {
+	b.t.Helper()
+	b.visit("/sign-in")
+	b.fill("email", email)
+	b.fill("password", harness.Password)
+	b.press("Sign in")
+}
+
 // text returns what the page says.
 func (b *tab) text() string {
 	b.t.Helper()

@@ -102,10 +102,7 @@ func TestTheAgentsPageConnectsClaudeCode(t *testing.T) {
 	maya := s.SignIn("maya@example.com")
 	b, shell := open(t, s.URL), newTerminal(t)
 	b.mayUseClipboard()
-	b.visit("/sign-in")
-	b.fill("email", "maya@example.com")
-	b.fill("password", harness.Password)
-	b.press("Sign in")
+	b.signIn("maya@example.com")
 	b.visit("/settings/agents")
 
 	b.eval(`(window.before = true, [...document.querySelectorAll(".tile")].find((e) => e.innerText.includes("Claude Code")).click())`)
@@ -138,10 +135,7 @@ func TestTheAgentsPageConnectsClaudeCodeWithAToken(t *testing.T) {
 	s.CreateOrganization("northwind", "Northwind", "maya@example.com", "team")
 	b, shell := open(t, s.URL), newTerminal(t)
 	b.mayUseClipboard()
-	b.visit("/sign-in")
-	b.fill("email", "maya@example.com")
-	b.fill("password", harness.Password)
-	b.press("Sign in")
+	b.signIn("maya@example.com")
 	b.visit("/settings/agents")
 
 	b.eval(`(window.before = true, [...document.querySelectorAll(".tile")].find((e) => e.innerText.includes("Claude Code")).click())`)

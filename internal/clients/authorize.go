@@ -145,6 +145,7 @@ type Asked struct {
 	RedirectHost string        // that they are sent back to
 	Loopback     bool          // it is this machine: any program on it could be behind
 	Scopes       access.Scopes // what the client proposes
+	shown        bool
 }
 
 // Asked returns the request that a handle leads to, for the browser that it belongs to. One that is over, decided, or
@@ -159,7 +160,28 @@ func (s *Service) Asked(ctx context.Context, handle, browser string) (Asked, err
 		return Asked{}, err
 	}
 	_, local := loopback(r.RedirectUri)
-	return Asked{Client: client, RedirectHost: hostOf(r.RedirectUri), Loopback: local, Scopes: access.ScopesFromBits(r.Scopes)}, nil
+	return Asked{Client: client, RedirectHost: hostOf(r.RedirectUri), Loopback: local, Scopes: access.ScopesFromBits(r.Scopes), shown: r.ShownAt.Valid}, nil
+}
+
+// Show is Asked for a person who looks at a request; that the first one did is recorded.
+func (s *Service) Show(ctx context.Context, caller access.Caller, handle, browser string) (Asked, error) {
+	asked, err := s.Asked(ctx, handle, browser)
+	if err != nil || asked.shown {
+		return asked, err
+	}
+	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		first, err := rows.New(tx).MarkShown(ctx, rows.MarkShownParams{ShownAt: sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true}, Digest: digestOf(handle)})
+		if err != nil || first == 0 {
+			return err
+		}
+		return s.Audit.Record(ctx, tx, caller, audit.Event{
+			Action: "consent.shown", Resource: asked.Client.ID, Detail: map[string]any{"client": asked.Client.Name, "redirect_host": asked.RedirectHost, "scopes": asked.Scopes.Names()},
+		})
+	})
+	if err != nil {
+		return Asked{}, fmt.Errorf("record that a request was shown: %w", err)
+	}
+	return asked, nil
 }
 
 // request returns the open request that a handle leads to.

@@ -457,3 +457,45 @@ func TestD7DocumentsAreOffUnlessTurnedOn(t *testing.T) {
 		t.Errorf("asked %+v", asked)
 	}
 }
+
+// G8: from a client's registration to the code that was stolen, all that happens is recorded, and each thing once.
+func TestG8WhatBecomesOfARequestIsRecorded(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		recorded := func(action string, want int) {
+			t.Helper()
+			if n := w.count(`SELECT count(*) FROM audit_events WHERE action = $1`, action); n != want {
+				t.Errorf("%s is recorded %d times, not %d", action, n, want)
+			}
+		}
+		recorded("client.registered", 1)
+		handle := w.begin()
+		if _, err := w.Clients.Show(t.Context(), w.maya, handle, "another browser"); !problem.Is(err, problem.NotFound) {
+			t.Errorf("another browser is shown it: %v", err)
+		}
+		recorded("consent.shown", 0)
+		for range 3 {
+			asked, err := w.Clients.Show(t.Context(), w.maya, handle, browser)
+			must(t, err)
+			if asked.Client.Name != "Tester" {
+				t.Errorf("shown: %+v", asked)
+			}
+		}
+		recorded("consent.shown", 1)
+		if n := w.count(`SELECT count(*) FROM audit_events WHERE action = 'consent.shown' AND actor_id = $1 AND resource_id = $2`, w.maya.UserID, w.client.ID); n != 1 {
+			t.Error("who was shown it is not recorded")
+		}
+		_, err := w.Clients.Deny(t.Context(), w.maya, handle, browser)
+		must(t, err)
+		recorded("consent.denied", 1)
+		code := w.approve(w.maya, nil)
+		recorded("consent.approved", 1)
+		_, err = w.exchange(code, nil)
+		must(t, err)
+		recorded("token.created", 1)
+		_, err = w.exchange(code, nil)
+		refused(t, "again", err, clients.InvalidGrant)
+		recorded("consent.code_reused", 1)
+		recorded("token.revoked", 1)
+	})
+}

@@ -23,11 +23,14 @@ INSERT INTO consent_requests (digest, browser, client_id, redirect_uri, state, c
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: LiveRequest :one
-SELECT client_id, redirect_uri, state, challenge, scopes FROM consent_requests
+SELECT client_id, redirect_uri, state, challenge, scopes, shown_at FROM consent_requests
 WHERE digest = $1 AND browser = $2 AND expires_at > $3 AND decided_at IS NULL;
 
 -- name: DecideRequest :execrows
 UPDATE consent_requests SET decided_at = $1 WHERE digest = $2 AND browser = $3 AND expires_at > $1 AND decided_at IS NULL;
+
+-- name: MarkShown :execrows
+UPDATE consent_requests SET shown_at = $1 WHERE digest = $2 AND shown_at IS NULL;
 
 -- name: InsertCode :exec
 INSERT INTO authorization_codes (digest, client_id, redirect_uri, challenge, user_id, session_id, organization_id, name, client_name, client_host,

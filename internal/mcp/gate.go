@@ -72,6 +72,11 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if lacking := d.lacks(grant, &asked); lacking != "" {
+		if d.refusals.wait(grant.Caller.CredentialID) == 0 { // recorded once a minute, not as often as somebody likes
+			if err := d.Tokens.RecordRefused(request.With(r.Context(), info), grant.Caller, asked.Params.Name, strings.Fields(lacking)); err != nil {
+				d.Log.Warn("a refusal is not recorded", "request", info.ID, "error", err)
+			}
+		}
 		d.stepUp(w, lacking)
 		return
 	}

@@ -57,6 +57,7 @@ type Door struct {
 	listed    []*tool // in order
 	protocol  http.Handler
 	calls     *meter
+	refusals  *meter
 	selfMeta  []byte // what an answer says of this server, as JSON
 }
 
@@ -65,7 +66,7 @@ func New(c Config) *Door {
 	if c.CallsPerMinute == 0 {
 		c.CallsPerMinute = DefaultCallsPerMinute
 	}
-	d := &Door{Config: c, publicURL: strings.TrimRight(c.PublicURL.String(), "/"), tools: map[string]*tool{}, calls: newMeter(c.CallsPerMinute, c.Now)}
+	d := &Door{Config: c, publicURL: strings.TrimRight(c.PublicURL.String(), "/"), tools: map[string]*tool{}, calls: newMeter(c.CallsPerMinute, c.Now), refusals: newMeter(1, c.Now)}
 	d.listed = d.allTools()
 	self := &sdk.Implementation{Name: "carnet", Title: "Carnet", Version: c.Version}
 	meta, err := json.Marshal(map[string]any{"io.modelcontextprotocol/serverInfo": self})

@@ -3,6 +3,7 @@ package mcp_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -207,7 +208,8 @@ func TestB12ATokenThatCallsTooOftenWaits(t *testing.T) {
 	}
 }
 
-// C5, C6, C9, C12, C14: what is not there, malformed, too large, and the same under a slash.
+// C4 to C6, C9, C12 to C14: revisions that do not fit, what is not there, malformed, too large, streams, and the same under a
+// slash.
 func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
 	t.Parallel()
 	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
@@ -222,6 +224,33 @@ func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
 		if r.status != http.StatusNotFound || !strings.Contains(r.body, "-32601") {
 			t.Errorf("C5 %s: %d %s", method, r.status, r.body)
 		}
+	}
+	call := func(version string) map[string]any {
+		of := maps.Clone(meta["_meta"].(map[string]any))
+		of["io.modelcontextprotocol/protocolVersion"] = version
+		return map[string]any{"name": "whoami", "arguments": map[string]any{}, "_meta": of}
+	}
+	named := []string{"Mcp-Method", "tools/call", "Mcp-Name", "whoami"}
+	if r := w.rpc(value, "tools/call", call("2099-01-01"), append(named, "MCP-Protocol-Version", "2099-01-01")...); r.status != http.StatusBadRequest || !strings.Contains(r.body, "-32022") || !strings.Contains(r.body, "2025-11-25") {
+		t.Errorf("C4, a revision of the future: %d %s", r.status, r.body)
+	}
+	if r := w.rpc(value, "tools/call", map[string]any{"name": "whoami"}, "MCP-Protocol-Version", "2023-01-01"); r.status != http.StatusBadRequest || !strings.Contains(r.body, "2025-11-25") {
+		t.Errorf("C4, a revision that never was: %d %s", r.status, r.body)
+	}
+	for _, headers := range [][]string{{"MCP-Protocol-Version", "2025-11-25"}, {"Mcp-Name", "get_task"}, {"Mcp-Method", "tools/list"}, {"Mcp-Name", ""}} {
+		sent := map[string]string{"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "whoami"}
+		sent[headers[0]] = headers[1]
+		var pairs []string
+		for name, text := range sent {
+			pairs = append(pairs, name, text)
+		}
+		if r := w.rpc(value, "tools/call", call("2026-07-28"), pairs...); r.status != http.StatusBadRequest || !strings.Contains(r.body, "-32020") {
+			t.Errorf("C4, %v beside another body: %d %s", headers, r.status, r.body)
+		}
+	}
+	listen := map[string]any{"notifications": map[string]any{"toolsListChanged": true}, "_meta": meta["_meta"]}
+	if r := w.rpc(value, "subscriptions/listen", listen, append(modern, "Mcp-Method", "subscriptions/listen")...); r.status != http.StatusOK || !strings.Contains(r.body, `"resultType":"complete"`) {
+		t.Errorf("C13, a stream that does not end at once: %d %s", r.status, r.body)
 	}
 	r := w.rpc(value, "tools/list", nil, "Mcp-Session-Id", "anything")
 	if r.status != http.StatusOK || r.header.Get("Mcp-Session-Id") != "" || !strings.Contains(r.body, `"cacheScope":"private"`) || r.header.Get("Cache-Control") != "no-store" {
@@ -621,6 +650,37 @@ func TestWritesAreAttributedAndRepeatable(t *testing.T) {
 		w.call(value, "list_tasks", `{"status":"done"}`).ok(&left)
 		if len(left.Tasks) != 0 {
 			t.Error("half of a change that was refused stays")
+		}
+	})
+}
+
+// G8: where a token was used first is recorded, and that it lacked a scope for something: once, however often it tries.
+func TestG8FirstUsesAndMissingScopesAreRecorded(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		w.furnish()
+		id, value := w.agent(w.owner, nil, "tasks:read")
+		recorded := func(condition string) (n int) {
+			t.Helper()
+			if err := w.DB.Read().QueryRowContext(t.Context(), `SELECT count(*) FROM audit_events WHERE resource_id = $1 AND credential_id = $1 AND actor_id = $2 AND purpose = 'agent' AND `+condition, id, w.owner.UserID).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for range 2 {
+			for range 3 {
+				w.call(value, "get_task", `{"task":"WEB-1"}`, "User-Agent", "a client/1.0").ok(nil)
+				if r := w.call(value, "comment_on_task", `{"task":"WEB-1","body":"no"}`, "User-Agent", "a client/1.0"); r.status != http.StatusForbidden {
+					t.Fatalf("without the scope: %d", r.status)
+				}
+			}
+			must(t, w.Tokens.FlushUses(t.Context(), true))
+		}
+		if n := recorded(`action = 'token.first_used' AND client LIKE 'a client/1.0%' AND address = '127.0.0.1'`); n != 1 {
+			t.Errorf("the first use is recorded %d times", n)
+		}
+		if n := recorded(`action = 'token.refused' AND outcome = 'denied' AND reason = 'scope_missing' AND detail LIKE '%comments:write%comment_on_task%'`); n != 1 {
+			t.Errorf("the missing scope is recorded %d times", n)
 		}
 	})
 }

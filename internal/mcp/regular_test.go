@@ -1,15 +1,19 @@
 package mcp_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"carnet/internal/house"
+	"carnet/internal/optional"
+	"carnet/internal/org"
 )
 
 // Done when 5: what is answered without the SDK is answered as the SDK would. A client that writes its Accept header in
@@ -85,7 +89,7 @@ func TestIdleAgentsCostNothingButRows(t *testing.T) { //nolint:paralleltest // s
 	}
 	connect()
 	running := func() int {
-		http.DefaultClient.CloseIdleConnections()
+		outside.CloseIdleConnections()
 		return runtime.NumGoroutine()
 	}
 	before := running()
@@ -96,5 +100,50 @@ func TestIdleAgentsCostNothingButRows(t *testing.T) { //nolint:paralleltest // s
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines before, %d with 40 more agents", before, running())
 		}
+	}
+}
+
+// recording is a transport that lets nothing through.
+type recording struct {
+	mu   sync.Mutex
+	sent []string
+}
+
+// RoundTrip refuses.
+func (r *recording) RoundTrip(request *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = append(r.sent, request.URL.String())
+	return nil, errors.New("nothing goes out")
+}
+
+// B11: no tool makes the server send anything anywhere, with the caller's token or without. Not in parallel with other
+// tests, because it takes the ordinary transport away.
+func TestB11NoToolSendsAnythingAnywhere(t *testing.T) { //nolint:paralleltest // see above
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	project, task := w.furnish()
+	_, err := w.Org.SetAgentPolicy(t.Context(), w.in(w.owner), "acme", org.PolicyChange{Destructive: optional.Of([]string{"tasks:delete", "projects:delete"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, value := w.agent(w.owner, nil, everything...)
+	ordinary, recorder := http.DefaultTransport, &recording{}
+	http.DefaultTransport = recorder
+	defer func() { http.DefaultTransport = ordinary }()
+	called := 0
+	for _, tool := range w.listed(value) {
+		for _, arguments := range []string{examples(project, task)[tool.Name], strings.ReplaceAll(examples(project, task)[tool.Name], "WEB", "http://evil.example/"), `{"callback":"http://evil.example/"}`} {
+			w.call(value, tool.Name, arguments)
+			called++
+		}
+	}
+	if called < 3*17 {
+		t.Errorf("only %d calls", called)
+	}
+	if len(recorder.sent) > 0 {
+		t.Errorf("sent to %q", recorder.sent)
+	}
+	if _, err := http.Get("http://127.0.0.1:1/"); err == nil || len(recorder.sent) != 1 {
+		t.Error("the test would not notice")
 	}
 }

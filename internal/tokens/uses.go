@@ -5,11 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"carnet/access"
+	"carnet/internal/audit"
 	"carnet/internal/db"
 	"carnet/internal/lastuse"
+	"carnet/internal/request"
 	"carnet/internal/tokens/rows"
 )
 
@@ -22,11 +26,82 @@ func (s *Service) FlushUses(ctx context.Context, everything bool) error {
 	now := s.Now()
 	return errors.Join(
 		s.Uses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
-			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeUses(ctx, tx, uses) })
+			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+				if err := s.recordFirstUses(ctx, tx, uses); err != nil {
+					return err
+				}
+				return writeUses(ctx, tx, uses)
+			})
 		}),
 		s.LateUses.Flush(ctx, now, everything, useBatch, func(ctx context.Context, uses []lastuse.Use) error {
 			return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return writeLateUses(ctx, tx, uses) })
 		}))
+}
+
+// recordFirstUses records, of the tokens that are used for the first time, where that was. Two nodes that see a token's
+// first uses within the same moment may both do so.
+func (s *Service) recordFirstUses(ctx context.Context, tx *sql.Tx, uses []lastuse.Use) error {
+	first, err := unused(ctx, tx, uses)
+	if err != nil {
+		return fmt.Errorf("look for tokens that were never used: %w", err)
+	}
+	for _, t := range first {
+		i := slices.IndexFunc(uses, func(u lastuse.Use) bool { return u.Key == t.key })
+		from := request.With(ctx, &request.Info{Address: uses[i].Origin.Address, Client: uses[i].Origin.Client})
+		caller := access.Caller{Kind: access.TokenCaller, UserID: t.userID, Organization: t.key.Organization, CredentialID: t.key.ID, Purpose: t.purpose}
+		if err := s.Audit.Record(from, tx, caller, audit.Event{Organization: t.key.Organization, Action: "token.first_used", Resource: t.key.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// neverUsed is a token of which no use is stored.
+type neverUsed struct {
+	key     lastuse.Key
+	userID  string
+	purpose access.Purpose
+}
+
+func unused(ctx context.Context, tx *sql.Tx, uses []lastuse.Use) (list []neverUsed, err error) {
+	if len(uses) == 0 {
+		return nil, nil
+	}
+	args := &db.Args{}
+	keys := make([]string, len(uses))
+	for i, u := range uses {
+		keys[i] = "(" + args.Add(u.Key.Organization) + ", " + args.Add(u.Key.ID) + ")"
+	}
+	const (
+		from = "SELECT t.organization_id, t.id, t.user_id, t.purpose FROM tokens t WHERE (t.organization_id, t.id) IN (VALUES "
+		rest = ") AND NOT EXISTS (SELECT 1 FROM token_use u WHERE u.organization_id = t.organization_id AND u.token_id = t.id)"
+	)
+	query := from + strings.Join(keys, ", ") + rest //nolint:gosec // places of values alone
+	found, err := tx.QueryContext(ctx, query, args.Values()...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	for found.Next() {
+		var t neverUsed
+		var purpose string
+		if err := found.Scan(&t.key.Organization, &t.key.ID, &t.userID, &purpose); err != nil {
+			return nil, err
+		}
+		t.purpose, _ = access.ParsePurpose(purpose)
+		list = append(list, t)
+	}
+	return list, found.Err()
+}
+
+// RecordRefused records that a token was refused because it lacked scopes for something. Its door says how often.
+func (s *Service) RecordRefused(ctx context.Context, caller access.Caller, what string, needed []string) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return s.Audit.Record(ctx, tx, caller, audit.Event{
+			Organization: caller.Organization, Action: "token.refused", Resource: caller.CredentialID, Outcome: audit.Denied, Reason: "scope_missing",
+			Detail: map[string]any{"tool": what, "scopes": needed},
+		})
+	})
 }
 
 func writeUses(ctx context.Context, tx *sql.Tx, uses []lastuse.Use) error {

@@ -63,20 +63,28 @@ func (d *Door) authorize(v *visit) error {
 		browser = rand.Text()
 	}
 	begun, err := d.Clients.Begin(v.ctx(), query, browser)
+	if problem.Is(err, problem.RequestMalformed) {
+		return v.refuseClient(consentedPage{Why: problem.Describe(err, "").Detail})
+	}
 	if err != nil {
 		return err
 	}
 	http.SetCookie(v.w, d.cookie(d.consentCookieName(), browser, int(consentCookieLife/time.Second)))
 	switch {
 	case begun.Site:
-		v.w.Header().Set("Cache-Control", "no-store")
 		p := newConsentedPage(begun.Refused, begun.RedirectTo, false)
 		p.Why = begun.Why
-		return v.show(http.StatusBadRequest, "consented", "Nothing was granted", "agents", p)
+		return v.refuseClient(p)
 	case begun.RedirectTo != "":
 		return v.sendBack(begun.RedirectTo)
 	}
 	return v.leave(consent+"/"+begun.Handle, "")
+}
+
+// refuseClient tells the person why they are not asked.
+func (v *visit) refuseClient(p consentedPage) error {
+	v.w.Header().Set("Cache-Control", "no-store")
+	return v.show(http.StatusBadRequest, "consented", "Nothing was granted", "agents", p)
 }
 
 // sendBack leads the browser to a program on the person's machine, at an address that it registered.
@@ -90,7 +98,7 @@ func (v *visit) sendBack(to string) error {
 
 // askConsent shows who asks, as whom and for what. Nothing is ticked beyond what was asked for and can be granted.
 func (d *Door) askConsent(v *visit) error {
-	asked, err := d.Clients.Asked(v.ctx(), v.r.PathValue("request"), v.browserOf())
+	asked, err := d.Clients.Show(v.ctx(), v.caller, v.r.PathValue("request"), v.browserOf())
 	if err != nil {
 		return err
 	}

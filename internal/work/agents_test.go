@@ -219,3 +219,36 @@ func TestAgentsAreRefusedWhatTheirOrganizationKeepsFromThem(t *testing.T) {
 		expect(t, "their person deletes the task", w.DeleteTask(ctx, member, task.ID, work.Precondition{}), "")
 	})
 }
+
+// What is gone is absent, also to an agent that has no writes left: it is told nothing that one with writes is not.
+func TestWhatIsGoneIsAbsentToAnAgentWithoutWrites(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *world) {
+		owner := w.user(w.organization(), access.Owner)
+		ctx := context.Background()
+		p := w.project(owner, access.Private)
+		made, err := w.CreateTask(ctx, owner, p.ID, titled("t"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		comment, err := w.CreateComment(ctx, owner, made.ID, work.CommentText{Body: optional.Of("c")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := agent(owner, 1)
+		_, err = w.CreateTask(ctx, used, p.ID, titled("the only one"))
+		expect(t, "the only one", err, "")
+		for _, step := range []struct {
+			what   string
+			remove func(c access.Caller) error
+		}{
+			{"a comment", func(c access.Caller) error { return w.DeleteComment(ctx, c, comment.ID) }},
+			{"a task", func(c access.Caller) error { return w.DeleteTask(ctx, c, made.ID, work.Precondition{}) }},
+			{"a project", func(c access.Caller) error { return w.DeleteProject(ctx, c, p.ID, work.Precondition{}) }},
+		} {
+			expect(t, step.what+" that is there", step.remove(used), problem.RateLimited)
+			expect(t, step.what, step.remove(owner), "")
+			expect(t, step.what+" that is gone", step.remove(used), problem.NotFound)
+		}
+	})
+}

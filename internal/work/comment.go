@@ -249,12 +249,12 @@ func (s *Service) DeleteComment(ctx context.Context, caller access.Caller, comme
 	if err := problem.RequireMay(&caller, access.CommentsDelete); err != nil && access.May(&caller, access.CommentsModerate) != access.Allowed {
 		return err
 	}
-	_, err := do(ctx, s, caller,
+	_, err := doUnless(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Comment, error) {
 			if err := s.DB.Hold(ctx, tx, commentID); err != nil {
 				return Comment{}, err
 			}
-			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
+			// A deleted one, too: see doUnless.
 			c, err := s.commentSeen(ctx, tx, caller, commentID, either)
 			if err != nil {
 				return Comment{}, err
@@ -271,10 +271,8 @@ func (s *Service) DeleteComment(ctx context.Context, caller access.Caller, comme
 			}
 			return c, nil
 		},
+		func(c Comment) bool { return c.deleted },
 		func(ctx context.Context, tx *sql.Tx, c Comment) (nothing, error) {
-			if c.deleted {
-				return nothing{}, problem.Absent()
-			}
 			err := rows.New(tx).SetCommentDeleted(ctx, rows.SetCommentDeletedParams{
 				DeletedAt: sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true}, OrganizationID: caller.Organization, ID: c.ID,
 			})

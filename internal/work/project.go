@@ -374,18 +374,16 @@ func (s *Service) DeleteProject(ctx context.Context, caller access.Caller, proje
 	if err := problem.RequireMay(&caller, access.ProjectsDelete); err != nil {
 		return err
 	}
-	_, err := do(ctx, s, caller,
+	_, err := doUnless(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Project, error) {
 			if err := s.DB.Hold(ctx, tx, projectID); err != nil {
 				return Project{}, err
 			}
-			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
+			// A deleted one, too: see doUnless.
 			return s.projectFor(ctx, tx, caller, access.ProjectsDelete, projectID, either)
 		},
+		func(p Project) bool { return p.DeletedAt != nil },
 		func(ctx context.Context, tx *sql.Tx, p Project) (nothing, error) {
-			if p.DeletedAt != nil {
-				return nothing{}, problem.Absent()
-			}
 			if err := in.check(p.Version); err != nil {
 				return nothing{}, err
 			}

@@ -323,18 +323,16 @@ func (s *Service) DeleteTask(ctx context.Context, caller access.Caller, taskID s
 	if err := problem.RequireMay(&caller, access.TasksDelete); err != nil {
 		return err
 	}
-	_, err := do(ctx, s, caller,
+	_, err := doUnless(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Task, error) {
 			if err := s.DB.Hold(ctx, tx, taskID); err != nil {
 				return Task{}, err
 			}
-			// A deleted one, too: the deletion may be a repeated one, whose answer is kept.
+			// A deleted one, too: see doUnless.
 			return s.taskFor(ctx, tx, caller, access.TasksDelete, taskID, either)
 		},
+		func(t Task) bool { return t.DeletedAt != nil },
 		func(ctx context.Context, tx *sql.Tx, t Task) (nothing, error) {
-			if t.DeletedAt != nil {
-				return nothing{}, problem.Absent()
-			}
 			if err := in.check(t.Version); err != nil {
 				return nothing{}, err
 			}

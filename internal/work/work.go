@@ -87,6 +87,17 @@ func do[F, T any](
 	authorize func(ctx context.Context, tx *sql.Tx) (F, error),
 	change func(ctx context.Context, tx *sql.Tx, found F) (T, error),
 ) (T, error) {
+	return doUnless(ctx, s, caller, authorize, func(F) bool { return false }, change)
+}
+
+// doUnless is do for deletions, which find what was deleted already, too: it may be by the same request, whose answer is
+// kept. What is gone otherwise is absent, whatever else could be said of the request.
+func doUnless[F, T any](
+	ctx context.Context, s *Service, caller access.Caller,
+	authorize func(ctx context.Context, tx *sql.Tx) (F, error),
+	gone func(found F) bool,
+	change func(ctx context.Context, tx *sql.Tx, found F) (T, error),
+) (T, error) {
 	var found F
 	result, _, err := idempotency.Do(ctx, s.Idempotency, caller,
 		func(ctx context.Context, tx *sql.Tx) (err error) {
@@ -94,8 +105,11 @@ func do[F, T any](
 			return err
 		},
 		func(ctx context.Context, tx *sql.Tx) (T, error) {
+			var none T
+			if gone(found) {
+				return none, problem.Absent()
+			}
 			if err := s.spend(ctx, tx, caller, 1); err != nil {
-				var none T
 				return none, err
 			}
 			return change(ctx, tx, found)

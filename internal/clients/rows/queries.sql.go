@@ -250,7 +250,7 @@ func (q *Queries) KeepDocument(ctx context.Context, arg KeepDocumentParams) erro
 }
 
 const liveRequest = `-- name: LiveRequest :one
-SELECT client_id, redirect_uri, state, challenge, scopes FROM consent_requests
+SELECT client_id, redirect_uri, state, challenge, scopes, shown_at FROM consent_requests
 WHERE digest = $1 AND browser = $2 AND expires_at > $3 AND decided_at IS NULL
 `
 
@@ -266,6 +266,7 @@ type LiveRequestRow struct {
 	State       string
 	Challenge   string
 	Scopes      int64
+	ShownAt     sql.NullInt64
 }
 
 func (q *Queries) LiveRequest(ctx context.Context, arg LiveRequestParams) (LiveRequestRow, error) {
@@ -277,8 +278,26 @@ func (q *Queries) LiveRequest(ctx context.Context, arg LiveRequestParams) (LiveR
 		&i.State,
 		&i.Challenge,
 		&i.Scopes,
+		&i.ShownAt,
 	)
 	return i, err
+}
+
+const markShown = `-- name: MarkShown :execrows
+UPDATE consent_requests SET shown_at = $1 WHERE digest = $2 AND shown_at IS NULL
+`
+
+type MarkShownParams struct {
+	ShownAt sql.NullInt64
+	Digest  []byte
+}
+
+func (q *Queries) MarkShown(ctx context.Context, arg MarkShownParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, markShown, arg.ShownAt, arg.Digest)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const publicClientLike = `-- name: PublicClientLike :one

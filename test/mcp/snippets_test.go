@@ -104,6 +104,25 @@ func TestH6ClientsReadWhatThePagesShow(t *testing.T) {
 	d.terminal("successful", d.one(without, "opencode mcp auth"))
 	d.run("connected", "opencode", "mcp", "list")
 
+	// Gemini CLI: the same two. It does nothing in a folder that its user does not trust.
+	d.env = append(d.env, "GEMINI_CLI_TRUST_WORKSPACE=true")
+	without, with = d.shown("gemini-cli")
+	d.put(d.one(with, "httpUrl"), ".gemini", "settings.json")
+	d.run("carnet: "+d.url()+" (http) - Connected", "sh", "-c", d.one(with, "export ")+"; gemini mcp list")
+	d.put("{}", ".gemini", "settings.json")
+	d.run("added to user settings", "sh", "-c", d.one(without, "gemini mcp add"))
+	d.run("carnet: "+d.url()+" (http)", "gemini", "mcp", "list")
+
+	// Copilot CLI: its file, without a token and with one. It connects only for somebody with an account.
+	without, with = d.shown("copilot-cli")
+	for text, header := range map[string]bool{d.one(without, "mcpServers"): false, d.one(with, "mcpServers"): true} {
+		d.put(text, ".copilot", "mcp-config.json")
+		said := d.run("Status: Enabled", "copilot", "mcp", "get", "carnet")
+		if !strings.Contains(said, "URL: "+d.url()) || strings.Contains(said, "Authorization: ") != header || !strings.Contains(said, "Tools: * (all)") {
+			t.Errorf("Copilot CLI reads\n%s\nas\n%s", text, said)
+		}
+	}
+
 	// The bridge, as programs start it that only start local servers.
 	_, with = d.shown("mcp-remote")
 	var file struct {

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/allowance"
 	"carnet/internal/audit"
 	"carnet/internal/clients/rows"
 	"carnet/internal/db"
 	"carnet/internal/problem"
+	"carnet/internal/request"
 	"carnet/internal/tokens"
 )
 
@@ -39,6 +41,10 @@ type Begun struct {
 	// freely: to lead there without asking would make this server an open redirector (RFC 9700 section 4.11.2).
 	Site bool
 }
+
+// beginsPerMinute is how many requests an address may begin in a minute: nobody has to be signed in for it, and each is kept
+// for ten minutes.
+const beginsPerMinute = 120
 
 // Begin takes an authorization request in (RFC 6749 section 4.1.1), for the browser that sent it. Until client and redirect
 // URI are known to belong together the error is a problem for a page; what is wrong afterwards is told to the client.
@@ -63,6 +69,18 @@ func (s *Service) Begin(ctx context.Context, query url.Values, browser string) (
 	}
 	handle, now := secret(), s.Now()
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if from := request.From(ctx).Network(); from != "" {
+			begins := allowance.Allowance{Source: "authorize:" + from, Most: beginsPerMinute, Period: time.Minute}
+			room, err := begins.Take(ctx, tx, now, 1)
+			if err != nil {
+				return err
+			}
+			if !room {
+				e := problem.New(problem.RateLimited, "Too many programs ask to be let in from where you are. Wait a minute, then start again from yours.")
+				e.RetryAfter, e.Limit = begins.Wait(), beginsPerMinute
+				return e
+			}
+		}
 		return rows.New(tx).InsertRequest(ctx, rows.InsertRequestParams{
 			Digest: digestOf(handle), Browser: digestOf(browser), ClientID: client.ID, RedirectUri: redirectURI, State: state, Challenge: ask.challenge,
 			Scopes: ask.scopes.Bits(), CreatedAt: db.Micros(now), ExpiresAt: db.Micros(now.Add(requestLife)),

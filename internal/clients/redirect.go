@@ -2,6 +2,7 @@ package clients
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,6 +22,10 @@ var nativeRedirects = []string{"cursor://anysphere.cursor-mcp/oauth/callback"}
 // what clients use all the same.
 var loopbackNames = []string{"127.0.0.1", "[::1]", "localhost"}
 
+// plainHost is a host, with a port or without, that reads the same to people, browsers and us: names in ASCII, so that none
+// looks like another or like a path (internationalized ones as xn--), or an address.
+var plainHost = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\.?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?$`)
+
 // registrable reports whether a client may register a redirect URI: https, http on loopback, or a native callback that is
 // known. No fragment (RFC 6749 section 3.1.2), no user, no wildcard.
 func registrable(uri string) bool {
@@ -36,7 +41,11 @@ func registrable(uri string) bool {
 	}
 	switch {
 	case strings.HasPrefix(uri, "https://"):
-		return u.Hostname() != ""
+		authority := uri[len("https://"):]
+		if end := strings.IndexAny(authority, "/?"); end >= 0 {
+			authority = authority[:end]
+		}
+		return plainHost.MatchString(strings.ToLower(authority))
 	case strings.HasPrefix(uri, "http://"):
 		_, ok := loopback(uri)
 		return ok

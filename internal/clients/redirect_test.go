@@ -13,7 +13,7 @@ import (
 func TestD4RedirectURIsThatMayBeRegistered(t *testing.T) {
 	t.Parallel()
 	for _, uri := range []string{
-		"https://chatgpt.com/connector/oauth/abc", "https://claude.ai/api/mcp/auth_callback", "https://h.example:8443/cb?x=1", "http://127.0.0.1/callback",
+		"https://chatgpt.com/connector/oauth/abc", "https://claude.ai/api/mcp/auth_callback", "https://h.example:8443/cb?x=1", "https://xn--bcher-kva.example/cb", "https://H.example", "https://h.example?x=1", "https://[2001:db8::1]:8443/cb", "http://127.0.0.1/callback",
 		"http://127.0.0.1:33418", "http://127.0.0.1:33418/", "http://localhost:8787/callback", "http://[::1]:9/cb", "http://localhost", "cursor://anysphere.cursor-mcp/oauth/callback",
 	} {
 		if !registrable(uri) {
@@ -26,6 +26,8 @@ func TestD4RedirectURIsThatMayBeRegistered(t *testing.T) {
 		"javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "file:///etc/passwd", "blob:https://h.example/x", "vbscript:x", "about:blank", "urn:ietf:wg:oauth:2.0:oob",
 		"cursor://anysphere.cursor-mcp/oauth/callback/", "cursor://evil/oauth/callback", "CURSOR://anysphere.cursor-mcp/oauth/callback", "myapp://cb", "https:h.example/cb",
 		"https://h.example/a b", "https://h.example/\x00", "https://h.example/ü", "https://h.example\\@evil.example/", "HTTP://localhost/cb", "http://LOCALHOST/cb", "http://localhost:/cb", "http://localhost:123456/cb",
+		"https://%D0%B0pple.com/cb", "https://claude.ai%E2%81%84x.evil.example/cb", "https://%E2%80%AEmoc.elgoog.evil.example/", "https://a.example;b/", "https://a.example,evil/",
+		"https://h.example:/", "https://h.example:0/", "https://h.example:999999/", "https://-h.example/", "https://h..example/", "https://h_x.example/", "https://h.example&x.evil.example/",
 		"http://localhost:80@evil.example/", "http://127.0.0.1:80:90/", "https://" + strings.Repeat("a", redirectLimit) + ".example/",
 	} {
 		if registrable(uri) {

@@ -151,7 +151,7 @@ func (c Config) guide(value string) string {
 	fmt.Fprintf(&b, "curl -H 'Authorization: Bearer %s' '%s/api/v1/tasks?status=in_progress&sort=-priority'\n\n", value, c.PublicURL)
 	fmt.Fprintf(&b, "curl -X DELETE -H 'Authorization: Bearer %s' %s/api/v1/projects/prj_any\n", value, c.PublicURL)
 	b.WriteString("\nThe last one is refused: the token has no scope that lets it change projects.\n\nLet an agent work for you, here Claude Code; your browser asks you what it may do:\n\n")
-	fmt.Fprintf(&b, "claude mcp add --transport http carnet %[1]s/mcp\nclaude mcp login carnet\n\nOther programs: %[1]s/settings/agents\n\n", c.PublicURL)
+	fmt.Fprintf(&b, "claude mcp add --transport http --scope user carnet %[1]s/mcp\nclaude mcp login carnet\n\nOther programs: %[1]s/settings/agents\n\n", c.PublicURL)
 	return b.String()
 }
 

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"carnet/access"
 	"carnet/internal/db"
 	"carnet/internal/problem"
@@ -71,13 +73,18 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusTooManyRequests, "rate_limited", "This agent calls more than "+strconv.Itoa(d.CallsPerMinute)+" times a minute. Wait "+strconv.Itoa(wait)+" s, and check that it is not running in circles.")
 		return
 	}
-	if lacking := d.lacks(grant, &asked); lacking != "" {
+	// One request at a time: each has its own limits, its own key to be repeated by, and its own look at who is calling.
+	if raw := jsontext.Value(body); !readable && (!raw.IsValid() || raw.Kind() != '{') {
+		refuse(w, http.StatusBadRequest, "invalid_request", "The body must be one JSON object: no batch, no field twice, valid UTF-8, nothing behind it.")
+		return
+	}
+	if lacking := d.lacks(grant, &asked); lacking != 0 {
 		if d.refusals.wait(grant.Caller.CredentialID) == 0 { // recorded once a minute, not as often as somebody likes
-			if err := d.Tokens.RecordRefused(request.With(r.Context(), info), grant.Caller, asked.Params.Name, strings.Fields(lacking)); err != nil {
+			if err := d.Tokens.RecordRefused(request.With(r.Context(), info), grant.Caller, asked.Params.Name, lacking.Names()); err != nil {
 				d.Log.Warn("a refusal is not recorded", "request", info.ID, "error", err)
 			}
 		}
-		d.stepUp(w, lacking)
+		d.stepUp(w, lacking, grant.Caller.Scopes|lacking)
 		return
 	}
 	c := &call{door: d, caller: grant.Caller, info: info, again: func() (access.Caller, error) {
@@ -202,8 +209,9 @@ func (d *Door) challenge(w http.ResponseWriter, code, description string) {
 
 // stepUp answers 403 with all the scopes that a token would need (RFC 6750 section 3.1): those that it has, too, because
 // some clients ask for exactly what they are told.
-func (d *Door) stepUp(w http.ResponseWriter, scopes string) {
-	description := "The token lacks a scope that this needs. Its owner can add it under Settings, Agents, or sign in again from the client."
+func (d *Door) stepUp(w http.ResponseWriter, lacking, all access.Scopes) {
+	scopes := all.String()
+	description := "The token lacks " + lacking.String() + ", which this needs. Its owner can add it under Settings, Agents, or sign in again from the client."
 	metadata := ""
 	if d.OAuth {
 		metadata = `, resource_metadata="` + d.metadataURL() + `"`
@@ -272,24 +280,18 @@ func (i implementation) String() string {
 	return name + " " + i.Version
 }
 
-// lacks returns the scopes that the token has and those that it lacks for the tool that is called, "" when it lacks none.
-func (d *Door) lacks(g *verify.Grant, m *message) string {
+// lacks returns the scopes that the token lacks for the tool that is called.
+func (d *Door) lacks(g *verify.Grant, m *message) (lacking access.Scopes) {
 	t, ok := d.tools[m.Params.Name]
 	if !ok || m.Method != "tools/call" {
-		return ""
+		return 0
 	}
-	set := g.Caller.Scopes
-	lacking := false
 	for _, p := range t.permissions {
 		if access.May(&g.Caller, p) == access.NeedScope {
-			lacking = true
-			set |= access.ScopeSet(access.Accepting(p)[0])
+			lacking |= access.ScopeSet(access.Accepting(p)[0])
 		}
 	}
-	if !lacking {
-		return ""
-	}
-	return set.String()
+	return lacking
 }
 
 // retried reports whether what happened to a call is that its caller's authority changed meanwhile.

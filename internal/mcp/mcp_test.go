@@ -273,9 +273,12 @@ func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
 		"nothing":     {"", http.StatusBadRequest},
 		"not for us":  {`{"hello":1}`, http.StatusBadRequest},
 		"batch":       {`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, http.StatusBadRequest},
+		"batch late":  {" \n\t" + `[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}]`, http.StatusBadRequest},
+		"key twice":   {`{"jsonrpc":"2.0","id":1,"id":1,"method":"ping"}`, http.StatusBadRequest},
+		"more behind": {`{"jsonrpc":"2.0","id":1,"method":"ping"} {}`, http.StatusBadRequest},
 		"empty batch": {`[]`, http.StatusBadRequest},
 	} {
-		for _, version := range []string{"2025-11-25", "2026-07-28"} {
+		for _, version := range []string{"", "2025-03-26", "2025-11-25", "2026-07-28"} {
 			if r := w.send("POST", "/mcp", value, c.body, "MCP-Protocol-Version", version); r.status != c.want {
 				t.Errorf("C12 %s, %s: %d, not %d: %.200s", name, version, r.status, c.want, r.body)
 			}
@@ -679,7 +682,7 @@ func TestG8FirstUsesAndMissingScopesAreRecorded(t *testing.T) {
 		if n := recorded(`action = 'token.first_used' AND client LIKE 'a client/1.0%' AND address = '127.0.0.1'`); n != 1 {
 			t.Errorf("the first use is recorded %d times", n)
 		}
-		if n := recorded(`action = 'token.refused' AND outcome = 'denied' AND reason = 'scope_missing' AND detail LIKE '%comments:write%comment_on_task%'`); n != 1 {
+		if n := recorded(`action = 'token.refused' AND outcome = 'denied' AND reason = 'scope_missing' AND detail LIKE '%["comments:write"]%comment_on_task%'`); n != 1 {
 			t.Errorf("the missing scope is recorded %d times", n)
 		}
 	})

@@ -9,13 +9,14 @@ import (
 
 	"carnet/internal/allowance"
 	"carnet/internal/clients"
+	"carnet/internal/request"
 )
 
 // token gives a client its token for a code (RFC 6749 section 4.1.3).
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	values, err := form(r)
 	if err == nil {
-		err = d.limit(r, allowance.Allowance{Source: "token:" + network(d.address(r)), Most: d.Limits.TokenRequestsPerMinute, Period: time.Minute})
+		err = d.limit(r, allowance.Allowance{Source: "token:" + request.From(r.Context()).Network(), Most: d.Limits.TokenRequestsPerMinute, Period: time.Minute})
 	}
 	var who clients.Credentials
 	if err == nil {
@@ -40,7 +41,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 	values, err := form(r)
 	if err == nil {
-		err = d.limit(r, allowance.Allowance{Source: "token:" + network(d.address(r)), Most: d.Limits.TokenRequestsPerMinute, Period: time.Minute})
+		err = d.limit(r, allowance.Allowance{Source: "token:" + request.From(r.Context()).Network(), Most: d.Limits.TokenRequestsPerMinute, Period: time.Minute})
 	}
 	var who clients.Credentials
 	if err == nil {
@@ -62,7 +63,7 @@ const registrationLimit = 64 << 10
 // but for its redirect URIs.
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	err := d.limit(r,
-		allowance.Allowance{Source: "register:" + network(d.address(r)), Most: d.Limits.RegistrationsPerHour, Period: time.Hour},
+		allowance.Allowance{Source: "register:" + request.From(r.Context()).Network(), Most: d.Limits.RegistrationsPerHour, Period: time.Hour},
 		allowance.Allowance{Source: "register", Most: 10 * d.Limits.RegistrationsPerHour, Period: time.Hour})
 	if err != nil {
 		d.refuse(w, r, err)

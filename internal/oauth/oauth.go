@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"carnet/access"
 	"carnet/internal/allowance"
@@ -36,9 +35,8 @@ type Config struct {
 
 // Limits are how often each address may do something, and all together. Zero means the default.
 type Limits struct {
-	RegistrationsPerHour     int // of an address; ten times as many of all together
-	TokenRequestsPerMinute   int // of an address
-	ConsentRequestsPerMinute int // of an address
+	RegistrationsPerHour   int // of an address; ten times as many of all together
+	TokenRequestsPerMinute int // of an address
 }
 
 // Door serves programs.
@@ -278,15 +276,4 @@ func credentials(r *http.Request, values url.Values) (clients.Credentials, error
 		return c, &clients.Error{Code: clients.InvalidRequest, Description: "Say who the client is in one way only."}
 	}
 	return clients.Credentials{ID: id, Secret: secret, Basic: true}, nil
-}
-
-func (d *Door) address(r *http.Request) string { return request.From(r.Context()).AddressText() }
-
-// network strips what differs between addresses of one network: an IPv6 customer has 2^64 of them.
-func network(address string) string {
-	if strings.Count(address, ":") < 4 {
-		return address
-	}
-	parts := strings.SplitN(address, ":", 5)
-	return strings.Join(parts[:4], ":")
 }

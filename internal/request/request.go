@@ -59,3 +59,14 @@ func (i *Info) AddressText() string {
 	}
 	return i.Address.String()
 }
+
+// Network returns the client's network as text, "" when unknown: its address, or for IPv6, where a customer has 2^64 of
+// them, the first half of it.
+func (i *Info) Network() string {
+	if a := i.Address.Unmap(); a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return i.AddressText()
+}

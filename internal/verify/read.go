@@ -140,7 +140,7 @@ func (g *Grant) judgeToken(row rows.TokenGrantRow) {
 	case row.AgentsOff != 0 && g.Caller.Purpose == access.Agent:
 		g.resting = problem.New(problem.PolicyDenied, "Agents are turned off in this organization. The token works again when an admin turns them on.")
 	case row.PausedAt.Valid:
-		g.resting = problem.New(problem.TokenPaused, "The token is paused. Its owner or an organization admin can resume it.")
+		g.resting = problem.New(problem.TokenPaused, "The token is paused. Whoever paused it, or an admin of the organization, can resume it.")
 	}
 }
 

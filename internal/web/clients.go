@@ -209,9 +209,9 @@ var mcpClients = []mcpClient{
 		Note:   "A bridge for programs that only start local servers.",
 	},
 	{
-		ID: "chatgpt", Name: "ChatGPT", Source: "https://zuplo.com/learn/mcp/compatibility/clients", Checked: checkedOn,
-		SignIn: []snippet{{"In Settings → Apps and connectors → Create, with OAuth as the authentication", "{url}"}},
-		Note:   "Connectors are reached from OpenAI's cloud, so the server must be on the public internet.",
+		ID: "chatgpt", Name: "ChatGPT", Source: "https://developers.openai.com/apps-sdk/deploy/connect-chatgpt", Checked: "2026-11-27",
+		SignIn: []snippet{{"In Settings → Connectors → Create, with developer mode on (Advanced) and OAuth as the authentication", "{url}"}},
+		Note:   "Connectors are reached from OpenAI's cloud, so the server must be on the public internet, by HTTPS.",
 	},
 	{
 		ID: "other", Name: "Other MCP client", Source: "https://modelcontextprotocol.io/specification/2025-11-25/basic/transports", Checked: checkedOn,

@@ -197,3 +197,22 @@ func TestBadAuthorizationRequestsAreToldToThePerson(t *testing.T) {
 	}
 	w.browser().get("/oauth/consent/made-up").is(http.StatusOK, "Sign in")
 }
+
+// Nobody has to be signed in to begin a request, so that an address begins so many and no more.
+func TestAnAddressBeginsSoManyRequestsAndNoMore(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	_, authorize := w.registered("Cursor", callback, "tasks:read")
+	b := w.browser()
+	begun := 0
+	for b.get(authorize).status == http.StatusOK && begun < 500 {
+		begun++
+	}
+	b.is(http.StatusTooManyRequests, "Too many programs ask to be let in")
+	if begun < 120 || begun > 400 { // some come back while the test runs
+		t.Errorf("%d requests were begun", begun)
+	}
+	if b.header.Get("Retry-After") == "" {
+		t.Error("it is not said how long to wait")
+	}
+}

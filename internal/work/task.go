@@ -185,7 +185,7 @@ func (s *Service) fill(ctx context.Context, tx *sql.Tx, t *Task, f TaskFields, c
 		}
 		if !able {
 			// Who is no member, who does not see the project and who does not exist are one answer.
-			c.add("body.assignee_id", "must be a member of the organization who sees the project")
+			c.add("body.assignee_id", "must be the id (usr_…) of a member who sees the project")
 		}
 	}
 	return c.err()

@@ -57,11 +57,10 @@ func (s *Service) Begin(ctx context.Context, query url.Values, browser string) (
 	ask, err := s.asked(query)
 	var refusal *Error
 	if errors.As(err, &refusal) {
-		_, local := loopback(redirectURI)
 		return Begun{
 			RedirectTo: s.response(redirectURI, state, url.Values{"error": {refusal.Code}, "error_description": {refusal.Description}}),
-			Refused:    Asked{Client: client, RedirectHost: hostOf(redirectURI), Loopback: local}, Why: refusal.Description,
-			Site: !local && strings.HasPrefix(strings.ToLower(redirectURI), "https:"),
+			Refused:    askedBy(client, redirectURI), Why: refusal.Description,
+			Site: strings.HasPrefix(redirectURI, "https://"), // http is loopback's alone
 		}, nil
 	}
 	if err != nil {
@@ -177,8 +176,15 @@ func (s *Service) Asked(ctx context.Context, handle, browser string) (Asked, err
 	if err != nil {
 		return Asked{}, err
 	}
-	_, local := loopback(r.RedirectUri)
-	return Asked{Client: client, RedirectHost: hostOf(r.RedirectUri), Loopback: local, Scopes: access.ScopesFromBits(r.Scopes), shown: r.ShownAt.Valid}, nil
+	asked := askedBy(client, r.RedirectUri)
+	asked.Scopes, asked.shown = access.ScopesFromBits(r.Scopes), r.ShownAt.Valid
+	return asked, nil
+}
+
+// askedBy says who asks and where they send people back to.
+func askedBy(client Client, redirectURI string) Asked {
+	_, local := loopback(redirectURI)
+	return Asked{Client: client, RedirectHost: hostOf(redirectURI), Loopback: local}
 }
 
 // Show is Asked for a person who looks at a request; that the first one did is recorded.

@@ -94,7 +94,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		return grant.Caller, nil
 	}}
-	if t := d.regular(r.Header, &asked); readable && t != nil {
+	if t := d.regular(r.Header, &asked); t != nil {
 		d.answer(w, r, c, t, &asked)
 		return
 	}

@@ -117,7 +117,7 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, c *call, t *tool, 
 	_, _ = w.Write(body)
 }
 
-// parse reads a request; ok is false for what is not one plain JSON object. That is left to the protocol to refuse.
+// parse reads a request; ok is false, and the message empty, for what is not one JSON object with fields of our kinds.
 func parse(body []byte) (m message, ok bool) {
 	if len(body) == 0 || jsonv2.Unmarshal(body, &m) != nil {
 		return message{}, false

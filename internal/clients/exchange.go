@@ -120,7 +120,7 @@ func (s *Service) redeem(ctx context.Context, tx *sql.Tx, client Client, e Excha
 		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT redeem"); err != nil {
 			return issued, nil, fmt.Errorf("redeem a code: %w", err)
 		}
-		return tokens.Issued{}, refuse(InvalidGrant, "What was granted cannot be given any more: "+not.Detail), nil
+		return tokens.Issued{}, refuse(InvalidGrant, "What was granted cannot be given any more: "+not.Words()), nil
 	case err != nil:
 		return issued, nil, err
 	}

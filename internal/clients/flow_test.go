@@ -340,27 +340,31 @@ func TestF6WhatChangedSinceTheConsentCounts(t *testing.T) {
 		for _, c := range []struct {
 			name     string
 			do, undo func()
+			words    string
 		}{
 			{"suspended", func() { must(t, w.Org.Operators().SuspendUser(t.Context(), "kim@example.com")) }, func() {
 				must(t, w.Org.Operators().RestoreUser(t.Context(), "kim@example.com"))
 				kim = w.signIn("kim")
-			}},
-			{"no member", func() { must(t, w.Org.Operators().RemoveMember(t.Context(), "acme", "kim@example.com")) }, func() { kim = join("admin") }},
+			}, ""},
+			{"no member", func() { must(t, w.Org.Operators().RemoveMember(t.Context(), "acme", "kim@example.com")) }, func() { kim = join("admin") }, ""},
 			{"a lesser role", func() { must(t, w.Org.Operators().SetRole(t.Context(), "acme", "kim@example.com", "member")) }, func() {
 				must(t, w.Org.Operators().SetRole(t.Context(), "acme", "kim@example.com", "admin"))
 				kim = w.signIn("kim")
-			}},
-			{"agents off", func() { policy(org.PolicyChange{Enabled: optional.Of(false)}) }, func() { policy(org.PolicyChange{Enabled: optional.Of(true)}) }},
+			}, "scopes"},
+			{"agents off", func() { policy(org.PolicyChange{Enabled: optional.Of(false)}) }, func() { policy(org.PolicyChange{Enabled: optional.Of(true)}) }, "Agents are turned off"},
 			{"a narrower policy", func() { policy(org.PolicyChange{Scopes: optional.Of([]string{"tasks:read"})}) }, func() {
 				policy(org.PolicyChange{Scopes: optional.Of(access.AllScopes().Names())})
-			}},
-			{"signed out", func() { must(t, w.Account.SignOut(t.Context(), kim)) }, func() { kim = w.signIn("kim") }},
-			{"the client is gone", func() { w.execute(`DELETE FROM clients`) }, nil},
+			}, "scopes"},
+			{"signed out", func() { must(t, w.Account.SignOut(t.Context(), kim)) }, func() { kim = w.signIn("kim") }, ""},
+			{"the client is gone", func() { w.execute(`DELETE FROM clients`) }, nil, ""},
 		} {
 			code := w.approve(kim, func(d *clients.Decision) { d.Scopes = []string{"audit:read"} })
 			c.do()
 			_, err := w.exchange(code, nil)
 			refused(t, c.name, err, clients.InvalidGrant, clients.InvalidClient)
+			if text := err.Error(); !strings.Contains(text, c.words) || strings.Contains(text, "See errors") {
+				t.Errorf("%s: %s", c.name, text)
+			}
 			if c.undo != nil {
 				c.undo()
 				_, err = w.exchange(code, nil)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"carnet/access"
@@ -262,10 +263,28 @@ func (m *message) client() string {
 	return m.Params.Meta.ClientInfo.String()
 }
 
+// implementation is what a client says of itself. It is odd when it says more, or nothing.
 type implementation struct {
-	Name    string `json:"name"`
-	Title   string `json:"title"`
-	Version string `json:"version"`
+	Name, Version string
+	odd           bool
+}
+
+// UnmarshalJSONFrom reads it.
+func (i *implementation) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	var said struct {
+		Name        string         `json:"name"`
+		Title       string         `json:"title"`
+		Version     string         `json:"version"`
+		Description string         `json:"description"`
+		WebsiteURL  string         `json:"websiteUrl"`
+		Unknown     jsontext.Value `json:",embed"`
+	}
+	object := from.PeekKind() == '{'
+	if err := jsonv2.UnmarshalDecode(from, &said); err != nil {
+		return err //nolint:wrapcheck // it is the decoder that reports it
+	}
+	*i = implementation{Name: said.Name, Version: said.Version, odd: !object || len(said.Unknown) > 0}
+	return nil
 }
 
 // String returns name and version as people read them.

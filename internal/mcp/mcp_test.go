@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"carnet/internal/account"
 	"carnet/internal/house"
 	"carnet/internal/lastuse"
 	"carnet/internal/optional"
@@ -482,6 +483,7 @@ func TestC9WhatIsWrongIsSaidOfTheArgument(t *testing.T) {
 			{"get_task", `{}`, "task: is required"}, {"get_task", `{"task":5}`, "task: "}, {"get_task", `{"tsk":"WEB-1"}`, "takes"}, {"get_task", `[]`, "object"},
 			{"get_project", `{"project":""}`, "project: is required"}, {"search_tasks", `{"query":"  "}`, "query: is required"},
 			{"list_tasks", `{"limit":0}`, "limit: must be 1 to 100"}, {"list_tasks", `{"limit":101}`, "limit: "}, {"list_tasks", `{"limit":"5"}`, "limit: "},
+			{"list_tasks", `{"assignee":"the boss"}`, "assignee: must be a user id"}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x"},{"title":"x","assignee":"the boss"}]}`, "tasks[1].assignee: must be"},
 			{"list_tasks", `{"status":"finished"}`, "status: "}, {"list_tasks", `{"due_before":"tomorrow"}`, "due_before: "}, {"list_tasks", `{"cursor":"made-up"}`, "cursor"},
 			{"recent_activity", `{"since":"yesterday"}`, "since: "}, {"create_tasks", `{"project":"WEB","tasks":[]}`, "tasks: "},
 			{"create_tasks", `{"project":"WEB","tasks":[{"title":"good"},{"title":""}]}`, "tasks[1].title: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x","priority":"urgent"}]}`, "tasks[0].priority: "},
@@ -497,6 +499,75 @@ func TestC9WhatIsWrongIsSaidOfTheArgument(t *testing.T) {
 			t.Errorf("refused calls changed %v", changed)
 		}
 	})
+}
+
+// People say names, and not ids: an assignee is a member whom the token may see, by name or address, or it is said that it
+// is nobody's.
+func TestAssigneesAreSaidByNameWhereMembersMayBeRead(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		web, _ := w.furnish()
+		ids := map[string]string{}
+		for address, name := range map[string]string{"gh": "Grace Hopper", "gk": "Grace Kelly", "ub": "Überto", "out": "Grace Nobody"} {
+			made, err := w.Account.CreateUser(t.Context(), account.NewUser{Email: address + "@example.com", Name: name, Password: password, Verified: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[address] = made.ID
+			if address == "out" {
+				continue
+			}
+			if err := w.Org.Operators().AddMember(t.Context(), "acme", address+"@example.com", "member"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, value := w.agent(w.owner, nil, everything...)
+		for i, name := range []string{"Grace Hopper", "grace hopper", "HOPPER", "gh@example.com", "GH@Example.com", ids["gh"]} {
+			w.call(value, "update_task", fmt.Sprintf(`{"task":"WEB-1","assignee":%q}`, name)).ok(nil)
+			w.call(value, "create_tasks", fmt.Sprintf(`{"project":"WEB","tasks":[{"title":"by name","assignee":%q}]}`, name)).ok(nil)
+			var found struct{ Tasks []struct{ Assignee string } }
+			r := w.call(value, "list_tasks", fmt.Sprintf(`{"assignee":%q}`, name))
+			if r.ok(&found); len(found.Tasks) != i+2 || found.Tasks[0].Assignee != "Grace Hopper" || !strings.Contains(r.words, `for "Grace Hopper" (`+ids["gh"]+`)`) {
+				t.Errorf("tasks of %q: %v\n%s", name, found, r.words)
+			}
+		}
+		w.call(value, "update_task", `{"task":"WEB-1","assignee":"überto"}`).ok(nil)
+		w.call(value, "list_tasks", `{"assignee":"grace"}`).refused("means 2 members", ids["gh"], ids["gk"], "Grace Kelly")
+		for _, nobody := range []string{"Grace Nobody", "out@example.com", ids["gh"][:20], "usr_nobody", "%", "_", " ", "Me"} {
+			w.call(value, "list_tasks", fmt.Sprintf(`{"assignee":%q}`, nobody)).refused("assignee: must be a user id", "nobody's")
+		}
+		_, blind := w.agent(w.owner, nil, "tasks:write")
+		w.call(blind, "list_tasks", `{"assignee":"Grace Hopper"}`).refused("assignee: must be a user id", "members:read")
+		if r := w.call(blind, "list_tasks", `{"assignee":"`+ids["ub"]+`"}`); r.failed || strings.Contains(r.body, "berto") || !strings.Contains(r.words, ids["ub"]) {
+			t.Errorf("without members:read: %s", r.body)
+		}
+		_, limited := w.agent(w.owner, []string{w.project("OTH", "Other").ID}, everything...) // only maya belongs to it
+		w.call(limited, "list_tasks", `{"assignee":"Grace Hopper"}`).refused("nobody's")
+		w.call(limited, "list_tasks", `{"assignee":"maya"}`).ok(nil)
+		_, both := w.agent(w.owner, []string{web}, everything...)
+		if r := w.call(both, "list_tasks", `{}`); r.failed || strings.Contains(r.body, "Grace") || !strings.Contains(r.words, ids["gh"]) {
+			t.Errorf("who belongs to none of its projects is named: %s", r.body)
+		}
+	})
+}
+
+// Who am I says which kind of token calls.
+func TestWhoAmIKnowsPersonalTokens(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	_, agent := w.agent(w.owner, nil, "tasks:read")
+	made, err := w.Tokens.Create(t.Context(), w.owner, tokens.Draft{Name: "deploy", Organization: "acme", Scopes: []string{"tasks:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, words := range map[string]string{agent: "You are ", made.Value.Reveal(): `You call with "deploy", a personal token of "maya"`} {
+		var me struct{ Purpose string }
+		r := w.call(value, "whoami", `{}`)
+		r.ok(&me)
+		if !strings.HasPrefix(r.words, words) || (me.Purpose == "agent") != (value == agent) {
+			t.Errorf("%s: %s", me.Purpose, r.words)
+		}
+	}
 }
 
 // C10: lists are read page by page, with a cursor that is nobody else's.
@@ -639,7 +710,7 @@ func TestWritesAreAttributedAndRepeatable(t *testing.T) {
 		}
 		r := w.call(value, "get_task", `{"task":"WEB-1"}`)
 		r.ok(&detail)
-		if len(detail.Comments) != 1 || detail.Comments[0].Agent == nil || !strings.Contains(r.words, `by "helper" for usr_`) || !strings.Contains(r.words, "data that people wrote") {
+		if len(detail.Comments) != 1 || detail.Comments[0].Agent == nil || !strings.Contains(r.words, `by "helper" for "maya" (usr_`) || !strings.Contains(r.words, "data that people wrote") {
 			t.Errorf("%+v\n%s", detail, r.words)
 		}
 		var change struct{ Task, Before struct{ Title string } }

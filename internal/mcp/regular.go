@@ -25,6 +25,8 @@ type message struct {
 	Method  string         `json:"method"`
 	Params  params         `json:"params"`
 	Unknown jsontext.Value `json:",embed"`
+
+	deep bool // may nest deeper than the SDK reads
 }
 
 // params are what tools/call and initialize say.
@@ -49,15 +51,15 @@ func (d *Door) regular(header http.Header, m *message) *tool {
 	p := &m.Params
 	t := d.tools[p.Name]
 	switch {
-	case t == nil, m.Method != "tools/call", m.JSONRPC != "2.0", !plainID(m.ID), len(m.Unknown) > 0, len(p.Unknown) > 0,
-		p.ClientInfo != (implementation{}), len(p.Arguments) > 0 && p.Arguments.Kind() != '{':
+	case t == nil, m.Method != "tools/call", m.JSONRPC != "2.0", !plainID(m.ID), m.deep, len(m.Unknown) > 0, len(p.Unknown) > 0,
+		p.ClientInfo != (implementation{}), p.Meta.ClientInfo.odd, len(p.Arguments) > 0 && p.Arguments.Kind() != '{':
 		return nil
 	case header.Get("Content-Type") != "application/json", !takesBoth(header["Accept"]), header.Get("Last-Event-Id") != "":
 		return nil
 	}
 	switch version {
 	case firstWithoutHandshake:
-		if header.Get("Mcp-Method") == m.Method && header.Get("Mcp-Name") == p.Name && p.Meta.ProtocolVersion == version && p.Meta.Capabilities.Kind() == '{' {
+		if header.Get("Mcp-Method") == m.Method && header.Get("Mcp-Name") == p.Name && p.Meta.ProtocolVersion == version && knownCapabilities(p.Meta.Capabilities) {
 			return t
 		}
 	case "", "2025-03-26", "2025-06-18", "2025-11-25":
@@ -66,6 +68,20 @@ func (d *Door) regular(header http.Header, m *message) *tool {
 		}
 	}
 	return nil
+}
+
+// knownCapabilities reports whether capabilities are what the SDK reads.
+func knownCapabilities(said jsontext.Value) bool {
+	if said.Kind() != '{' {
+		return false
+	}
+	var known struct {
+		sdk.ClientCapabilities
+		Roots *struct {
+			ListChanged bool `json:"listChanged"`
+		} `json:"roots"`
+	}
+	return len(said) == len("{}") || jsonv2.Unmarshal(said, &known) == nil
 }
 
 // plainID reports whether an id is a string that needs no quoting, or a number that every program reads as the same one.
@@ -122,5 +138,9 @@ func parse(body []byte) (m message, ok bool) {
 	if len(body) == 0 || jsonv2.Unmarshal(body, &m) != nil {
 		return message{}, false
 	}
+	m.deep = bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > depthOfSDK
 	return m, true
 }
+
+// depthOfSDK is how deep the JSON that the SDK reads can nest.
+const depthOfSDK = 1000

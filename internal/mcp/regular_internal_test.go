@@ -80,6 +80,12 @@ func TestOnlyRegularCallsAreAnsweredHere(t *testing.T) {
 		"another revision in the body": {`2026-07-28`, `2025-11-25`},
 		"no capabilities":              {`,"io.modelcontextprotocol/clientCapabilities":{}`, ``},
 		"a list of capabilities":       {`Capabilities":{}`, `Capabilities":[]`},
+		"roots that are a number":      {`Capabilities":{}`, `Capabilities":{"roots":5}`},
+		"sampling that is a word":      {`Capabilities":{}`, `Capabilities":{"sampling":"yes"}`},
+		"no client":                    {`Capabilities":{}`, `Capabilities":{},"io.modelcontextprotocol/clientInfo":null`},
+		"a client with a number":       {`Capabilities":{}`, `Capabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"x","icons":5}`},
+		"a client without a name":      {`Capabilities":{}`, `Capabilities":{},"io.modelcontextprotocol/clientInfo":{"name":5}`},
+		"arguments nested too deep":    {`{"task":"WEB-1"}`, `{"task":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`},
 	} {
 		changed := strings.Replace(said, change[0], change[1], 1)
 		if changed == said {
@@ -87,6 +93,14 @@ func TestOnlyRegularCallsAreAnsweredHere(t *testing.T) {
 		}
 		if regular(modern, changed) {
 			t.Errorf("%s is taken for regular: %s", name, changed)
+		}
+	}
+	for name, more := range map[string]string{
+		"roots":                 `"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{}},"experimental":{"x":1},"extensions":{"io.modelcontextprotocol/ui":{}}`,
+		"what is not known yet": `"dreams":7`,
+	} {
+		if body := strings.Replace(said, `Capabilities":{}`, `Capabilities":{`+more+`},"io.modelcontextprotocol/clientInfo":{"name":"x","title":"X","version":"1","description":"d","websiteUrl":"https://x.example"}`, 1); !regular(modern, body) {
+			t.Errorf("capabilities with %s are not taken", name)
 		}
 	}
 	for name, change := range map[string][2]string{

@@ -120,10 +120,15 @@ func (d *Door) readingTools() []*tool {
 			func(ctx context.Context, c *call, in struct {
 				Project   string `json:"project,omitempty" jsonschema:"only of this project: its id or key"`
 				Status    string `json:"status,omitempty" jsonschema:"only with this status"`
-				Assignee  string `json:"assignee,omitempty" jsonschema:"only of this person: a user id, or me"`
+				Assignee  string `json:"assignee,omitempty" jsonschema:"only of this person: a user id, me, or, with members:read, a name or e-mail address"`
 				DueBefore string `json:"due_before,omitempty" jsonschema:"only due on or before this day, YYYY-MM-DD"`
 				paging
 			}) (taskList, string, error) {
+				who := people{door: d, ctx: ctx, call: c}
+				who.resolve("assignee", &in.Assignee)
+				if err := who.problem(); err != nil {
+					return taskList{}, "", err
+				}
 				return d.listTasks(ctx, c, in.Project, in.paging, "-created_at", work.TaskFilter{Statuses: some(in.Status), Assignees: some(in.Assignee), DueBefore: in.DueBefore})
 			}).oneOf("status", statuses...),
 		define(tool{name: "search_tasks", title: "Search tasks", description: "Tasks whose title or description contains every word of the query, whatever the case.", permissions: []access.Permission{access.TasksRead}},
@@ -183,8 +188,13 @@ func (d *Door) taskTools() []*tool {
 				}
 				in.bind(c, "create_tasks")
 				var list []work.NewTask
-				for _, t := range in.Tasks {
-					list = append(list, work.NewTask{TaskFields: t.fields(c)})
+				who := people{door: d, ctx: ctx, call: c}
+				for i, t := range in.Tasks {
+					who.resolve(fmt.Sprintf("tasks[%d].assignee", i), &t.Assignee)
+					list = append(list, work.NewTask{TaskFields: t.fields()})
+				}
+				if err := who.problem(); err != nil {
+					return taskList{}, "", err
 				}
 				made, err := d.Work.CreateTasks(ctx, c.caller, id, list)
 				if err != nil {
@@ -208,7 +218,12 @@ func (d *Door) taskTools() []*tool {
 					return taskChange{}, "", err
 				}
 				in.bind(c, "update_task")
-				after, err := d.Work.UpdateTask(ctx, c.caller, id, work.TaskChange{TaskFields: in.changedFields.fields(c)})
+				who := people{door: d, ctx: ctx, call: c}
+				who.resolve("assignee", &in.Assignee.V)
+				if err := who.problem(); err != nil {
+					return taskChange{}, "", err
+				}
+				after, err := d.Work.UpdateTask(ctx, c.caller, id, work.TaskChange{TaskFields: in.changedFields.fields()})
 				if err != nil {
 					return taskChange{}, "", err
 				}
@@ -252,7 +267,14 @@ func (d *Door) taskTools() []*tool {
 				}
 				in.bind(c, "comment_on_task")
 				made, err := d.Work.CreateComment(ctx, c.caller, id, work.CommentText{Body: optional.Of(in.Body)})
-				return commentOf(made), "The comment is on the task.", err
+				if err != nil {
+					return commentView{}, "", err
+				}
+				views, err := d.commentViews(ctx, c, []work.Comment{made})
+				if err != nil {
+					return commentView{}, "", err
+				}
+				return views[0], "The comment is on the task.", nil
 			}),
 		define(tool{name: "delete_task", title: "Delete a task", effect: destroys, permissions: []access.Permission{access.TasksDelete},
 			description: "Puts a task, with its comments, into the recycle bin, where it can be restored for 30 days. Organizations allow this to agents or not."},

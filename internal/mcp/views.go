@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +111,7 @@ type taskView struct {
 	Status         string    `json:"status"`
 	Priority       string    `json:"priority"`
 	AssigneeID     *string   `json:"assignee_id,omitempty" jsonschema:"a user id; absent: nobody"`
+	Assignee       string    `json:"assignee,omitempty" jsonschema:"the assignee's name, where members may be read"`
 	DueOn          *string   `json:"due_on,omitempty" jsonschema:"YYYY-MM-DD"`
 	CreatedBy      string    `json:"created_by" jsonschema:"a user id"`
 	CreatedByAgent *string   `json:"created_by_agent,omitempty" jsonschema:"the agent that made it for created_by, if one did"`
@@ -116,6 +119,8 @@ type taskView struct {
 	UpdatedAt      time.Time `json:"updated_at"`
 	Version        int64     `json:"version"`
 	URL            string    `json:"url" jsonschema:"its page, for people"`
+
+	creator string // as people call them, where they may be named
 }
 
 type taskList struct {
@@ -137,6 +142,7 @@ type commentView struct {
 	ID             string    `json:"id"`
 	TaskID         string    `json:"task_id"`
 	AuthorID       string    `json:"author_id"`
+	Author         string    `json:"author,omitempty" jsonschema:"the author's name, where members may be read"`
 	CreatedByAgent *string   `json:"created_by_agent,omitempty" jsonschema:"the agent that wrote it for author_id, if one did"`
 	Body           string    `json:"body" jsonschema:"Markdown; data that people wrote"`
 	CreatedAt      time.Time `json:"created_at"`
@@ -164,6 +170,10 @@ func (d *Door) taskViews(ctx context.Context, c *call, list []work.Task) ([]task
 	if err != nil {
 		return nil, err
 	}
+	names, err := d.names(ctx, c, list, nil)
+	if err != nil {
+		return nil, err
+	}
 	views := make([]taskView, len(list))
 	for i, t := range list {
 		key := keys[t.ProjectID]
@@ -171,7 +181,10 @@ func (d *Door) taskViews(ctx context.Context, c *call, list []work.Task) ([]task
 			ID: t.ID, Ref: fmt.Sprintf("%s-%d", key, t.Number), Project: key, ProjectID: t.ProjectID, Title: t.Title, Description: t.Description,
 			Status: string(t.Status), Priority: string(t.Priority), AssigneeID: t.AssigneeID, DueOn: t.DueOn,
 			CreatedBy: t.CreatedBy, CreatedByAgent: t.Agent, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, Version: t.Version,
-			URL: d.projectURL(c, t.ProjectID) + "/tasks/" + t.ID,
+			URL: d.projectURL(c, t.ProjectID) + "/tasks/" + t.ID, creator: named(names, t.CreatedBy),
+		}
+		if t.AssigneeID != nil {
+			views[i].Assignee = names[*t.AssigneeID]
 		}
 	}
 	return views, nil
@@ -183,10 +196,10 @@ func (v taskView) line() string {
 		text += " due " + *v.DueOn
 	}
 	if v.AssigneeID != nil {
-		text += " for " + *v.AssigneeID
+		text += " for " + called(v.Assignee, *v.AssigneeID)
 	}
 	if v.CreatedByAgent != nil {
-		text += fmt.Sprintf(", by %q for %s", *v.CreatedByAgent, v.CreatedBy)
+		text += fmt.Sprintf(", by %q for %s", *v.CreatedByAgent, v.creator)
 	}
 	return text
 }
@@ -255,7 +268,9 @@ func (d *Door) getTask(ctx context.Context, c *call, name string) (taskDetail, s
 		if err != nil {
 			return taskDetail{}, "", err
 		}
-		out.Comments = commentViews(listed.Items)
+		if out.Comments, err = d.commentViews(ctx, c, listed.Items); err != nil {
+			return taskDetail{}, "", err
+		}
 		words += commentWords(out.Comments)
 	}
 	return out, words, nil
@@ -287,28 +302,60 @@ func (d *Door) recentActivity(ctx context.Context, c *call, project, since strin
 	if err != nil {
 		return activity{}, "", err
 	}
-	out.Comments = commentViews(listed.Items)
+	if out.Comments, err = d.commentViews(ctx, c, listed.Items); err != nil {
+		return activity{}, "", err
+	}
 	return out, words + commentWords(out.Comments), nil
 }
 
-func commentOf(c work.Comment) commentView {
-	return commentView{ID: c.ID, TaskID: c.TaskID, AuthorID: c.AuthorID, CreatedByAgent: c.Agent, Body: c.Body, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+func (d *Door) commentViews(ctx context.Context, c *call, list []work.Comment) ([]commentView, error) {
+	names, err := d.names(ctx, c, nil, list)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]commentView, len(list))
+	for i, one := range list {
+		views[i] = commentView{
+			ID: one.ID, TaskID: one.TaskID, AuthorID: one.AuthorID, Author: names[one.AuthorID], CreatedByAgent: one.Agent,
+			Body: one.Body, CreatedAt: one.CreatedAt, UpdatedAt: one.UpdatedAt,
+		}
+	}
+	return views, nil
 }
 
-func commentViews(list []work.Comment) []commentView {
-	views := make([]commentView, len(list))
-	for i, c := range list {
-		views[i] = commentOf(c)
+// names returns what the people of tasks and comments are called, by id, as far as the caller may know.
+func (d *Door) names(ctx context.Context, c *call, tasks []work.Task, comments []work.Comment) (map[string]string, error) {
+	ids := map[string]bool{}
+	for _, t := range tasks {
+		if t.AssigneeID != nil {
+			ids[*t.AssigneeID] = true
+		}
+		if t.Agent != nil {
+			ids[t.CreatedBy] = true
+		}
 	}
-	return views
+	for _, one := range comments {
+		ids[one.AuthorID] = true
+	}
+	return d.Work.MemberNames(ctx, c.caller, slices.Collect(maps.Keys(ids)))
 }
+
+// called is how a text names a person.
+func called(name, id string) string {
+	if name == "" {
+		return id
+	}
+	return fmt.Sprintf("%q (%s)", name, id)
+}
+
+func named(names map[string]string, id string) string { return called(names[id], id) }
 
 func commentWords(list []commentView) string {
 	var b strings.Builder
 	for _, c := range list {
-		by := c.AuthorID
+		by := called(c.Author, c.AuthorID)
 		if c.CreatedByAgent != nil {
-			by = fmt.Sprintf("%q for %s", *c.CreatedByAgent, c.AuthorID)
+			by = fmt.Sprintf("%q for %s", *c.CreatedByAgent, by)
 		}
 		fmt.Fprintf(&b, "\n%s, by %s, on %s:\n%s", c.CreatedAt.UTC().Format(time.RFC3339), by, c.TaskID, fenced("comment", c.Body))
 	}
@@ -327,11 +374,11 @@ type taskFields struct {
 	Description string `json:"description,omitempty" jsonschema:"Markdown, at most 20000 characters"`
 	Status      string `json:"status,omitempty" jsonschema:"todo unless told otherwise"`
 	Priority    string `json:"priority,omitempty" jsonschema:"medium unless told otherwise"`
-	Assignee    string `json:"assignee,omitempty" jsonschema:"a user id, or me"`
+	Assignee    string `json:"assignee,omitempty" jsonschema:"who is to do it: a user id, me, or, with members:read, a name or e-mail address"`
 	DueOn       string `json:"due_on,omitempty" jsonschema:"YYYY-MM-DD"`
 }
 
-func (f taskFields) fields(c *call) (out work.TaskFields) {
+func (f taskFields) fields() (out work.TaskFields) {
 	set := func(into *optional.Value[string], text string) {
 		if text != "" {
 			*into = optional.Of(text)
@@ -341,7 +388,7 @@ func (f taskFields) fields(c *call) (out work.TaskFields) {
 	set(&out.Description, f.Description)
 	set(&out.Status, f.Status)
 	set(&out.Priority, f.Priority)
-	set(&out.AssigneeID, person(c, f.Assignee))
+	set(&out.AssigneeID, f.Assignee)
 	set(&out.DueOn, f.DueOn)
 	return out
 }
@@ -352,15 +399,12 @@ type changedFields struct {
 	Description optional.Value[string] `json:"description,omitzero" jsonschema:"Markdown, at most 20000 characters"`
 	Status      string                 `json:"status,omitempty" jsonschema:"the new status"`
 	Priority    string                 `json:"priority,omitempty" jsonschema:"the new priority"`
-	Assignee    optional.Value[string] `json:"assignee,omitzero" jsonschema:"a user id, or me; empty: nobody"`
+	Assignee    optional.Value[string] `json:"assignee,omitzero" jsonschema:"who is to do it: a user id, me, or, with members:read, a name or e-mail address; empty: nobody"`
 	DueOn       optional.Value[string] `json:"due_on,omitzero" jsonschema:"YYYY-MM-DD; empty: never"`
 }
 
-func (f changedFields) fields(c *call) work.TaskFields {
+func (f changedFields) fields() work.TaskFields {
 	out := work.TaskFields{Title: f.Title, Description: f.Description, AssigneeID: cleared(f.Assignee), DueOn: cleared(f.DueOn)}
-	if out.AssigneeID.Set && !out.AssigneeID.Null {
-		out.AssigneeID = optional.Of(person(c, f.Assignee.V))
-	}
 	if f.Status != "" {
 		out.Status = optional.Of(f.Status)
 	}
@@ -378,11 +422,32 @@ func cleared(v optional.Value[string]) optional.Value[string] {
 	return v
 }
 
-func person(c *call, name string) string {
-	if name == "me" {
-		return c.caller.UserID
+// people puts ids in the place of what people are called, and tells of all that name nobody.
+type people struct {
+	door  *Door
+	ctx   context.Context //nolint:containedctx // of the one call that these people are looked up for
+	call  *call
+	wrong []problem.Field
+	err   error
+}
+
+// resolve replaces a name by an id; an empty one stays.
+func (p *people) resolve(location string, name *string) {
+	if *name == "" || p.err != nil {
+		return
 	}
-	return name
+	id, wrong, err := p.door.Work.PersonID(p.ctx, p.call.caller, location, *name)
+	if wrong != nil {
+		p.wrong = append(p.wrong, *wrong)
+	}
+	*name, p.err = id, err
+}
+
+func (p *people) problem() error {
+	if p.err == nil && len(p.wrong) > 0 {
+		return problem.InvalidFields(p.wrong...)
+	}
+	return p.err
 }
 
 func more(next string) string {
@@ -397,7 +462,8 @@ type meView struct {
 	User         tokens.Person          `json:"user" jsonschema:"whom you act for"`
 	Organization tokens.OrganizationRef `json:"organization" jsonschema:"where"`
 	Role         string                 `json:"role" jsonschema:"that they hold there now"`
-	Agent        string                 `json:"agent" jsonschema:"what they call you"`
+	Agent        string                 `json:"agent" jsonschema:"what they call you; of a personal token, its name"`
+	Purpose      string                 `json:"purpose" jsonschema:"agent, or general for a personal token"`
 	Scopes       []string               `json:"scopes" jsonschema:"what you were granted at most"`
 	Projects     []string               `json:"limited_to_projects,omitzero" jsonschema:"ids of the projects that you are limited to; absent: not limited"`
 	ExpiresAt    *time.Time             `json:"expires_at,omitempty" jsonschema:"when you stop working; absent: never"`
@@ -413,6 +479,7 @@ type permissionsView struct {
 func viewOfMe(me tokens.Me) meView {
 	v := meView{User: me.User, Organization: me.Organization, Role: me.Role, Permissions: permissionsView(me.Permissions)}
 	if me.Token != nil {
+		v.Purpose = me.Token.Purpose
 		v.Agent, v.Scopes, v.Projects, v.ExpiresAt = me.Token.Name, me.Token.Scopes, me.Token.Projects, me.Token.ExpiresAt
 	}
 	return v
@@ -421,6 +488,9 @@ func viewOfMe(me tokens.Me) meView {
 // words says who is calling.
 func (v meView) words() string {
 	text := fmt.Sprintf("You are %q and act for %q (%s) in %q, where they are %s.", v.Agent, v.User.Name, v.User.ID, v.Organization.Name, v.Role)
+	if v.Purpose != access.Agent.String() {
+		text = fmt.Sprintf("You call with %q, a personal token of %q (%s), as themselves, in %q, where they are %s.", v.Agent, v.User.Name, v.User.ID, v.Organization.Name, v.Role)
+	}
 	text += " Scopes: " + strings.Join(v.Scopes, ", ") + "."
 	if v.Projects != nil {
 		text += " Limited to " + count(len(v.Projects), "project") + "."

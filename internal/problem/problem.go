@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Code is the stable name of what went wrong. The public contract lists them.
@@ -142,6 +143,18 @@ func (e *Error) Error() string {
 		text += ": " + e.cause.Error()
 	}
 	return text
+}
+
+// Words returns what happened in one sentence or two, for where there is no room for a list of fields.
+func (e *Error) Words() string {
+	if len(e.Fields) == 0 {
+		return e.Detail
+	}
+	parts := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		parts[i] = f.Location[strings.LastIndexByte(f.Location, '.')+1:] + " " + f.Message
+	}
+	return strings.Join(parts, "; ") + "."
 }
 
 // Unwrap returns the cause.

@@ -123,7 +123,8 @@ func TestAgentsAreWidenedWithinThePolicy(t *testing.T) {
 		ends := func(at time.Time) tokens.Change { return tokens.Change{ExpiresAt: optional.Of(at)} }
 		w.policy(org.PolicyChange{Scopes: optional.Of([]string{"tasks:read", "projects:read"}), MaxLifetimeDays: optional.Of(30)})
 		w.pass(day)
-		wantCode(t, "a scope within", change(tokens.Change{Scopes: optional.Of([]string{"tasks:write", "members:read", "projects:read"})}), problem.ValidationFailed, "body.scopes")
+		wantCode(t, "a scope beyond", change(tokens.Change{Scopes: optional.Of([]string{"tasks:write", "members:read", "comments:read"})}), problem.ValidationFailed, "body.scopes")
+		wantCode(t, "a scope within, beside those that it has", change(tokens.Change{Scopes: optional.Of([]string{"tasks:write", "members:read", "projects:read"})}), "")
 		wantCode(t, "narrowed to what it had and the policy keeps", change(tokens.Change{Scopes: optional.Of([]string{"tasks:write"})}), "")
 		wantCode(t, "narrowed to what the policy lets", change(tokens.Change{Scopes: optional.Of([]string{"tasks:read"})}), "")
 		wantCode(t, "widened within", change(tokens.Change{Scopes: optional.Of([]string{"tasks:read", "projects:read"})}), "")

@@ -133,19 +133,14 @@ func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller,
 		complain(field)
 	}
 	if change.Scopes.Set {
-		how := lenient // a scope that the token has stays, whatever the role covers today
-		if len(change.Scopes.V) == 0 {
-			how = strict
+		how := strict
+		if before.purpose != access.Agent && len(change.Scopes.V) > 0 {
+			how = lenient // that it goes beyond what there was is what is wrong, whatever the role covers
 		}
-		after.scopes, field = after.parseScopes(change.Scopes.V, how)
+		// A scope that the token has stays, whatever role and policy let today.
+		after.scopes, field = after.parseScopes(change.Scopes.V, how, before.scopes)
 		complain(field)
-		if field == nil && !after.scopes.Within(before.scopes) {
-			widens = true
-			_, field = after.parseScopes(change.Scopes.V, strict)
-			if before.purpose == access.Agent {
-				complain(field)
-			}
-		}
+		widens = field == nil && !after.scopes.Within(before.scopes)
 	}
 	if change.Projects.Set {
 		after.projects, field, err = s.changedProjects(ctx, tx, caller, before, after, change.Projects)

@@ -172,7 +172,7 @@ func (s *Service) check(ctx context.Context, q db.Queryer, caller access.Caller,
 	if g.client.Name != "" && g.purpose != access.Agent {
 		complain(&problem.Field{Location: "body.client", Message: "is for agents only"})
 	}
-	g.scopes, field = g.parseScopes(draft.Scopes, how)
+	g.scopes, field = g.parseScopes(draft.Scopes, how, 0)
 	complain(field)
 	g.expiresAt, field = g.expiry(draft.ExpiresAt, draft.ExpiresInDays)
 	complain(field)
@@ -208,8 +208,9 @@ func (g *grant) covers(scope access.Scope) bool {
 	return scope.CoveredBy(g.role) && (g.purpose != access.Agent || !g.policy.Off && access.ScopeSet(scope).Within(g.policy.Scopes))
 }
 
-// parseScopes reads scope names. The message names scopes of the catalogue only: what was sent is never echoed.
-func (g *grant) parseScopes(names []string, how strictness) (access.Scopes, *problem.Field) {
+// parseScopes reads scope names. A strict reading refuses what the grant's user cannot give, but for the scopes that are
+// held already. The message names scopes of the catalogue only: what was sent is never echoed.
+func (g *grant) parseScopes(names []string, how strictness, held access.Scopes) (access.Scopes, *problem.Field) {
 	if len(names) == 0 && how == strict {
 		return 0, &problem.Field{Location: "body.scopes", Message: "must name at least one scope"}
 	}
@@ -221,12 +222,16 @@ func (g *grant) parseScopes(names []string, how strictness) (access.Scopes, *pro
 			return 0, &problem.Field{Location: fmt.Sprintf("body.scopes[%d]", i), Message: "is no scope; GET /api/v1/scopes lists them"}
 		}
 		switch {
+		case access.ScopeSet(scope).Within(held):
 		case !scope.CoveredBy(g.role):
 			lacking = append(lacking, scope.String())
 		case !g.covers(scope):
 			kept = append(kept, scope.String())
 		}
 		set |= access.ScopeSet(scope)
+	}
+	if len(lacking) > 0 && how == strict && g.role == access.NoRole {
+		return 0, &problem.Field{Location: "body.scopes", Message: "you have no role in the organization any more, so nothing can be added"}
 	}
 	if len(lacking) > 0 && how == strict {
 		return 0, &problem.Field{Location: "body.scopes", Message: "your role as " + g.role.String() + " does not cover " + strings.Join(lacking, ", ")}

@@ -25,6 +25,8 @@ type Member struct {
 	Suspended bool   `json:"suspended"`
 }
 
+const memberColumns = `SELECT m.user_id, u.name, u.email, m.role, u.suspended_at FROM memberships m JOIN users u ON u.id = m.user_id`
+
 func scanMember(row page.Row) (Member, error) {
 	var m Member
 	var suspended sql.NullInt64
@@ -64,7 +66,7 @@ func (s *Service) memberListing(caller access.Caller, query MemberQuery) page.Li
 		Cursors: s.Cursors, Request: query.Request, Default: "email", ID: "m.user_id",
 		Sorts:   page.Sorts{"email": {Column: "u.email_key"}, "created_at": {Column: "m.created_at"}},
 		Binding: page.Binding(caller, "members"),
-		Select:  `SELECT m.user_id, u.name, u.email, m.role, u.suspended_at FROM memberships m JOIN users u ON u.id = m.user_id`,
+		Select:  memberColumns,
 		Where:   conditions, Args: args, Scan: scanMember,
 	}
 }

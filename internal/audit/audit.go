@@ -83,3 +83,52 @@ func (s *Service) Record(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 	}
 	return nil
 }
+
+// Past is an event as it is looked up.
+type Past struct {
+	At       time.Time
+	Actor    string // user id
+	Action   string
+	Resource string
+	Project  string
+	Detail   map[string]any
+}
+
+// ByToken returns what was done with a token, the latest first, at most so many: changes of state that were made, and
+// not what became of the token itself.
+func (s *Service) ByToken(ctx context.Context, q db.Queryer, organizationID, tokenID string, limit int32) ([]Past, error) {
+	found, err := rows.New(q).ByToken(ctx, rows.ByTokenParams{OrganizationID: organizationID, TokenID: tokenID, Limit: limit})
+	if err != nil {
+		return nil, fmt.Errorf("look up what a token did: %w", err)
+	}
+	list := make([]Past, len(found))
+	for i, f := range found {
+		if list[i], err = past(f); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// OfToken returns how a token was paused, resumed and changed, the latest first, at most so many.
+func (s *Service) OfToken(ctx context.Context, q db.Queryer, organizationID, tokenID string, limit int32) ([]Past, error) {
+	found, err := rows.New(q).OfToken(ctx, rows.OfTokenParams{OrganizationID: organizationID, TokenID: tokenID, Limit: limit})
+	if err != nil {
+		return nil, fmt.Errorf("look up what became of a token: %w", err)
+	}
+	list := make([]Past, len(found))
+	for i, f := range found {
+		if list[i], err = past(rows.ByTokenRow(f)); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func past(r rows.ByTokenRow) (Past, error) {
+	p := Past{At: db.Time(r.At), Actor: r.ActorID, Action: r.Action, Resource: r.ResourceID, Project: r.ProjectID}
+	if err := json.Unmarshal([]byte(r.Detail), &p.Detail); err != nil {
+		return Past{}, fmt.Errorf("read the detail of an event: %w", err)
+	}
+	return p, nil
+}

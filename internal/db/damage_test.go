@@ -202,7 +202,8 @@ func TestMigrationKeepsACopyOfWhatWasThere(t *testing.T) {
 		older = append(older, "DROP TRIGGER "+name)
 	}
 	older = append(older, `DROP INDEX changes_by_time`, `ALTER TABLE epoch DROP COLUMN mark`, `ALTER TABLE epoch DROP COLUMN prior`,
-		`ALTER TABLE changes DROP COLUMN mark`, `ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`, `DROP INDEX tokens_by_purpose`, `DROP INDEX comments_by_creation`)
+		`ALTER TABLE changes DROP COLUMN mark`, `ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`, `DROP INDEX tokens_by_purpose`, `DROP INDEX comments_by_creation`,
+		`DROP INDEX audit_events_by_token`, `DROP INDEX audit_events_of_token`)
 	for _, table := range []string{"clients", "client_documents", "consent_requests", "authorization_codes"} {
 		older = append(older, "DROP TABLE "+table)
 	}

@@ -119,14 +119,12 @@ func nullable(n *int) sql.NullInt64 {
 func (s *Service) SetAgentPolicy(ctx context.Context, caller access.Caller, slug string, change PolicyChange) (AgentPolicy, error) {
 	var after AgentPolicy
 	err := s.change(ctx, caller, slug, access.OrganizationAdminister, func(ctx context.Context, tx *sql.Tx, caller access.Caller) error {
-		if change.Invalid != nil {
-			return change.Invalid
-		}
 		before, err := PolicyIn(ctx, tx, caller.Organization)
 		if err != nil {
 			return err
 		}
-		if after, err = change.apply(before); err != nil {
+		after, err = change.apply(before)
+		if err = problem.Both(change.Invalid, err); err != nil {
 			return err
 		}
 		if err := s.Accounts.Fresh(caller); err != nil {
@@ -171,7 +169,7 @@ func (c PolicyChange) apply(p AgentPolicy) (AgentPolicy, error) {
 		case v.Null:
 			*into = nil
 		case v.V < 1 || v.V > most:
-			complain(location, fmt.Sprintf("must be 1 to %d, or null for no limit of its own", most))
+			complain(location, fmt.Sprintf("must be 1 to %d; without a value there is no limit", most))
 		default:
 			*into = &v.V
 		}

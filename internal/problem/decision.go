@@ -29,7 +29,7 @@ func From(d access.Decision, p access.Permission) error {
 	case access.NeedUnrestricted:
 		return New(ProjectRestricted, "The token is limited to certain projects, and this reaches beyond them. Use a token that is not limited to projects.")
 	case access.NeedRole:
-		return Newf(RoleInsufficient, "Your role does not permit %s here. Someone with a greater role can do it or raise yours.", p)
+		return Newf(RoleInsufficient, "Your role does not permit this here: %s. Someone with a greater role can do it or raise yours.", p)
 	default:
 		return Absent()
 	}

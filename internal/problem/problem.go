@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -185,6 +186,19 @@ func CodeOf(err error) Code {
 // Absent is the answer for what does not exist and for what lies outside what the caller sees: the same, to the letter.
 func Absent() *Error {
 	return New(NotFound, "There is nothing here that you can see. Check the id, and the organization and projects of your credential.")
+}
+
+// Both returns what is wrong by two checks of the same input as one error, so that all of it is told at once: the fields of
+// both where both are about fields, else the first that there is.
+func Both(first, second error) error {
+	var a, b *Error
+	if errors.As(first, &a) && errors.As(second, &b) && a.Code == ValidationFailed && b.Code == ValidationFailed {
+		return InvalidFields(slices.Concat(a.Fields, b.Fields)...)
+	}
+	if first != nil {
+		return first
+	}
+	return second
 }
 
 // Invalid returns a ValidationFailed error about one field.

@@ -164,6 +164,7 @@ func TestShorterLifetimeEndsAgentsSoonerAndForGood(t *testing.T) {
 				t.Fatalf("%s before: %s", x.Token.Name, got)
 			}
 		}
+		shortened := w.now()
 		check := func(when string) {
 			t.Helper()
 			for _, c := range []struct {
@@ -172,7 +173,7 @@ func TestShorterLifetimeEndsAgentsSoonerAndForGood(t *testing.T) {
 				ends   time.Time
 				code   problem.Code
 			}{
-				{"mel", old, old.Token.CreatedAt.Add(10 * day), problem.TokenExpired},
+				{"mel", old, shortened, problem.TokenExpired},
 				{"mel", young, young.Token.CreatedAt.Add(10 * day), ""},
 				{"mel", unending, unending.Token.CreatedAt.Add(10 * day), ""},
 				{"mel", short, soon, ""},

@@ -307,7 +307,7 @@ func (s *Service) projects(ctx context.Context, q db.Queryer, caller access.Call
 		return access.ProjectSet{}, nil, nil
 	}
 	if len(ids) == 0 || len(ids) > ProjectLimit {
-		return access.ProjectSet{}, &problem.Field{Location: "body.projects", Message: fmt.Sprintf("must name 1 to %d projects; leave it out for no restriction", ProjectLimit)}, nil
+		return access.ProjectSet{}, &problem.Field{Location: "body.projects", Message: fmt.Sprintf("must name 1 to %d projects; without a list there is no restriction", ProjectLimit)}, nil
 	}
 	set := access.Only(ids...)
 	found, err := s.Work.VisibleProjects(ctx, q, g.filter(caller), set.IDs())

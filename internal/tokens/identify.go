@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/audit"
 	"carnet/internal/db"
 	"carnet/internal/problem"
 	"carnet/internal/tokens/rows"
@@ -70,9 +71,17 @@ type Activity struct {
 	LateUses   []LateUse `json:"late_uses"`    // of replaced values after their end; latest first
 
 	people map[string]string
+	did    []audit.Past
+	became []audit.Past
 }
 
-// NameOf returns the name of somebody who revoked or paused the token, for pages; "" when nobody of that id did.
+// Did returns what was done with the token, for pages: the latest first, not all of it.
+func (a Activity) Did() []audit.Past { return a.did }
+
+// Became returns how the token was paused, resumed and changed, for pages: the latest first, not all of it.
+func (a Activity) Became() []audit.Past { return a.became }
+
+// NameOf returns the name of somebody who did something to the token, for pages; "" when nobody of that id did.
 func (a Activity) NameOf(userID string) string { return a.people[userID] }
 
 // Day counts the calls of a UTC day.
@@ -95,6 +104,16 @@ type LateUse struct {
 	LastUsedAt time.Time `json:"last_used_at"`
 	IP         string    `json:"last_used_ip"`
 	Client     string    `json:"last_used_client"`
+}
+
+// deedsShown is how many of the latest deeds are looked up.
+const deedsShown = 20
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // activityDays is how far back calls are counted by day.
@@ -120,15 +139,26 @@ func (s *Service) Activity(ctx context.Context, caller access.Caller, tokenID st
 func (s *Service) activity(ctx context.Context, t Token) (Activity, error) {
 	q := rows.New(s.DB.Read())
 	a := Activity{Token: t, CallsByDay: []Day{}, Values: []Value{}, LateUses: []LateUse{}, people: map[string]string{}}
-	for _, by := range []*string{t.RevokedBy, t.PausedBy} {
-		if by == nil {
+	var err error
+	if a.did, err = s.Audit.ByToken(ctx, s.DB.Read(), t.organizationID, t.ID, deedsShown); err != nil {
+		return Activity{}, err
+	}
+	if a.became, err = s.Audit.OfToken(ctx, s.DB.Read(), t.organizationID, t.ID, deedsShown); err != nil {
+		return Activity{}, err
+	}
+	acted := []string{deref(t.RevokedBy), deref(t.PausedBy)}
+	for _, e := range a.became {
+		acted = append(acted, e.Actor)
+	}
+	for _, by := range acted {
+		if _, known := a.people[by]; known || by == "" {
 			continue
 		}
-		person, err := q.Person(ctx, *by)
+		person, err := q.Person(ctx, by)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return Activity{}, fmt.Errorf("read who ended or paused a token: %w", err)
+			return Activity{}, fmt.Errorf("read who did something to a token: %w", err)
 		}
-		a.people[*by] = person.Name
+		a.people[by] = person.Name
 	}
 	since := s.Now().UTC().AddDate(0, 0, -activityDays).Format(time.DateOnly)
 	days, err := q.Days(ctx, rows.DaysParams{OrganizationID: t.organizationID, TokenID: t.ID, Day: since})

@@ -85,7 +85,14 @@ var announcedBefore = []int64{1, 7}
 
 const announcedAtOnce = 100
 
-// AnnounceEnds mails the owners of agents that end within a week, and again within a day. Each mail goes out once, however
+// endedUntold is what is noted of an agent whose end was told afterwards, and how far back that is looked for.
+const (
+	endedUntold       = -1
+	endedUntoldWithin = 7 * 24 * time.Hour
+)
+
+// AnnounceEnds mails the owners of agents that end within a week, and again within a day; and, where neither came before it
+// ended, because the organization shortened its life or no node was running, afterwards. Each mail goes out once, however
 // many nodes there are. It is called now and then.
 func (s *Service) AnnounceEnds(ctx context.Context) error {
 	now := s.Now()
@@ -101,6 +108,17 @@ func (s *Service) AnnounceEnds(ctx context.Context) error {
 			if err := s.announceEnd(ctx, e, days); err != nil {
 				return err
 			}
+		}
+	}
+	ended, err := rows.New(s.DB.Read()).EndedAgents(ctx, rows.EndedAgentsParams{
+		Now: sql.NullInt64{Int64: db.Micros(now), Valid: true}, Since: sql.NullInt64{Int64: db.Micros(now.Add(-endedUntoldWithin)), Valid: true}, Limit: announcedAtOnce,
+	})
+	if err != nil {
+		return fmt.Errorf("find agents that ended: %w", err)
+	}
+	for _, e := range ended {
+		if err := s.announceEnd(ctx, rows.EndingAgentsRow(e), endedUntold); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -122,9 +140,13 @@ func (s *Service) announceEnd(ctx context.Context, e rows.EndingAgentsRow, days 
 	if e.ClientName != "" {
 		client = " for " + quoted(e.ClientName)
 	}
+	subject, what := "stops working soon", "expires on %s. From then on it is refused."
+	if days == endedUntold {
+		subject, what = "has ended", "ended on %s, and is refused since. The organization lets agents live for less time than before, or this server was not running when it should have told you sooner."
+	}
 	s.Mail.Post(mail.Message{
-		To: e.Email, Subject: "Your agent in " + e.OrganizationName + " stops working soon",
-		Text: fmt.Sprintf("Your agent %s%s in %s expires on %s. From then on it is refused.\n\nTo go on, sign in again from the client, or create a new agent token: %s/settings/agents\n",
+		To: e.Email, Subject: "Your agent in " + e.OrganizationName + " " + subject,
+		Text: fmt.Sprintf("Your agent %s%s in %s "+what+"\n\nTo go on, sign in again from the client, or create a new agent token: %s/settings/agents\n",
 			quoted(e.Name), client, quoted(e.OrganizationName), db.Time(e.ExpiresAt.Int64).Format("2 January 2006 at 15:04 UTC"), s.PublicURL),
 	})
 	return nil

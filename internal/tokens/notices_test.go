@@ -94,10 +94,22 @@ func TestAgentOfAShortLifeIsAnnouncedOnceAndALaterEndAnew(t *testing.T) {
 		another := w.agent("mel", "acme", "Another", "")
 		step("an end in 90 days", 0)
 		w.policy(org.PolicyChange{MaxLifetimeDays: optional.Of(5)})
-		step("moved to 5 days", 1)
+		step("one moved to 5 days, one ended", 2)
 		if _, err := w.tokens.Revoke(t.Context(), w.as("mel"), another.Token.ID); err != nil {
 			t.Fatal(err)
 		}
+		// One that ends with it is told of afterwards, and only if nobody was told before that it would end today.
+		w.policy(org.PolicyChange{MaxLifetimeDays: optional.Null[int]()})
+		w.agent("mel", "acme", "Old", "Cursor")
+		w.pass(20 * day)
+		step("nothing ends", 0)
+		w.policy(org.PolicyChange{MaxLifetimeDays: optional.Of(5)})
+		if n := w.announced(t); n != 1 {
+			t.Errorf("ended by the organization: %d mails", n)
+		}
+		w.told(t, "its end", "mel", "Your agent in Acme has ended", `"Old"`, `"Cursor"`, w.now().Format("2 January 2006 at 15:04 UTC"), "lets agents live for less time")
+		w.mailbox.take()
+		step("told once", 0)
 	})
 }
 

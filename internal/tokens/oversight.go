@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"carnet/access"
 	"carnet/internal/audit"
@@ -38,7 +40,7 @@ type Owner struct {
 type AgentQuery struct {
 	page.Request
 	Member  []string // user ids; any of them
-	Client  []string // names of clients; any of them
+	Client  []string // names of clients or of their families; any of them
 	State   []string
 	Invalid error // what the door could not read
 }
@@ -105,7 +107,15 @@ func (s *Service) agentListing(caller access.Caller, query AgentQuery) (page.Lis
 		conditions = append(conditions, "t.user_id IN ("+args.AddAll(query.Member)+")")
 	}
 	if len(query.Client) > 0 {
-		conditions = append(conditions, "t.client_name IN ("+args.AddAll(query.Client)+")")
+		var named []string
+		for _, name := range query.Client {
+			named = append(named, "t.client_name = "+args.Add(name))
+			if name == "" {
+				continue
+			}
+			named = append(named, "substr(t.client_name, 1, "+args.Add(utf8.RuneCountInString(name)+len(clientSuffix))+") = "+args.Add(name+clientSuffix))
+		}
+		conditions = append(conditions, "("+strings.Join(named, " OR ")+")")
 	}
 	if len(query.State) > 0 {
 		condition, err := s.stateCondition(query.State, args)
@@ -142,7 +152,19 @@ func (s *Service) addOverseenProjects(ctx context.Context, q db.Queryer, list []
 	return err
 }
 
-// AgentClients returns the names of the clients that the organization's agents are for, in order.
+// clientSuffix begins what programs add to their name for where they are set up, such as "Claude Code (carnet)".
+const clientSuffix = " ("
+
+// Family returns what a client is called without what it adds to its name for where it is set up. A name stands for its
+// family wherever agents are chosen by their client.
+func Family(client string) string {
+	if name, more, found := strings.Cut(client, clientSuffix); found && name != "" && strings.HasSuffix(more, ")") {
+		return name
+	}
+	return client
+}
+
+// AgentClients returns the names of the clients that the organization's agents are for, and of their families, in order.
 func (s *Service) AgentClients(ctx context.Context, caller access.Caller, slug string) ([]string, error) {
 	caller, err := s.Org.Inside(caller, slug, access.OrganizationAdminister)
 	if err != nil {
@@ -152,7 +174,11 @@ func (s *Service) AgentClients(ctx context.Context, caller access.Caller, slug s
 	if err != nil {
 		return nil, fmt.Errorf("read the clients of agents: %w", err)
 	}
-	return names, nil
+	for _, name := range names {
+		names = append(names, Family(name))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // Agent returns one agent of the organization that slug names, with what it did. A personal token's id is absent.
@@ -276,7 +302,7 @@ func (s *Service) revokeOverseen(ctx context.Context, tx *sql.Tx, acting access.
 
 // AgentSelection names agents of an organization: all of a member, all of a client, or all that there are.
 type AgentSelection struct {
-	Member, Client string
+	Member, Client string // a user id; the name of a client or of its family
 	All            bool
 	Removal
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -485,4 +486,56 @@ func (w *world) many(t *testing.T, owner string, n int) {
 		return nil
 	})
 	w.ok(err)
+}
+
+// A client that adds to its name where it is set up is still that client, and no other name is taken for it.
+func TestAClientIsChosenWithItsFamily(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		for _, client := range []string{"Claude Code", "Claude Code (carnet)", "Claude Code (Büro 🏢)", "Claude Code 2", "Claude", "Claude Code(x)", "(odd)", " (odd)"} {
+			name := client
+			w.exec(`UPDATE tokens SET client_name = $1 WHERE id = $2`, client, w.agent("mel", "acme", "of "+name, "").Token.ID)
+		}
+		names, err := w.tokens.AgentClients(t.Context(), w.as("olga"), "acme")
+		w.ok(err)
+		if want := []string{" (odd)", "(odd)", "Claude", "Claude Code", "Claude Code (Büro 🏢)", "Claude Code (carnet)", "Claude Code 2", "Claude Code(x)"}; !slices.Equal(names, want) {
+			t.Errorf("clients %q", names)
+		}
+		for _, c := range []struct {
+			client string
+			want   []string
+		}{
+			{"Claude Code", []string{"of Claude Code", "of Claude Code (Büro 🏢)", "of Claude Code (carnet)"}},
+			{"Claude Code (Büro 🏢)", []string{"of Claude Code (Büro 🏢)"}},
+			{"Claude", []string{"of Claude"}},
+			{"Claude Cod_", nil},
+			{"", nil},
+		} {
+			listed, err := w.tokens.Agents(t.Context(), w.as("olga"), "acme", tokens.AgentQuery{Client: []string{c.client}})
+			w.ok(err)
+			var got []string
+			for _, o := range listed.Items {
+				got = append(got, o.Name)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%q lists %q", c.client, got)
+			}
+			if c.client == "" { // no client is every client where agents are revoked
+				continue
+			}
+			n, err := w.tokens.CountAgents(t.Context(), w.as("olga"), "acme", tokens.AgentSelection{Client: c.client})
+			if w.ok(err); int(n) != len(c.want) {
+				t.Errorf("%q counts %d", c.client, n)
+			}
+		}
+		removed, err := w.tokens.RevokeAgents(t.Context(), w.as("olga"), "acme", tokens.AgentSelection{Client: "Claude Code"})
+		if w.ok(err); removed.Revoked != 3 {
+			t.Errorf("%d are revoked", removed.Revoked)
+		}
+		for name, family := range map[string]string{"Claude Code (carnet)": "Claude Code", "Claude Code (a) (b)": "Claude Code", " (odd)": " (odd)", "(odd)": "(odd)", "Open (": "Open (", "": ""} {
+			if got := tokens.Family(name); got != family {
+				t.Errorf("%q is of %q", name, got)
+			}
+		}
+	})
 }

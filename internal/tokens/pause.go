@@ -111,10 +111,11 @@ func (s *Service) setPause(ctx context.Context, tx *sql.Tx, caller access.Caller
 // pausedBy reports whether it was that user who paused the agent.
 func (t Token) pausedBy(userID string) bool { return t.PausedBy != nil && *t.PausedBy == userID }
 
-// ShortenIn ends the organization's agents when they have lived for so long, where they would live longer. The room of
-// organizations calls it when their policy says so, and records that.
-func (*Service) ShortenIn(ctx context.Context, tx *sql.Tx, organizationID string, life time.Duration) error {
-	err := rows.New(tx).ShortenAgents(ctx, rows.ShortenAgentsParams{Life: life.Microseconds(), OrganizationID: organizationID})
+// ShortenIn ends the organization's agents when they have lived for so long, where they would live longer; those that have
+// already end now. The room of organizations calls it when their policy says so, and records that. [Service.AnnounceEnds]
+// tells their owners.
+func (s *Service) ShortenIn(ctx context.Context, tx *sql.Tx, organizationID string, life time.Duration) error {
+	err := rows.New(tx).ShortenAgents(ctx, rows.ShortenAgentsParams{Life: life.Microseconds(), Now: db.Micros(s.Now()), OrganizationID: organizationID})
 	if err != nil {
 		return fmt.Errorf("shorten the lives of agents: %w", err)
 	}

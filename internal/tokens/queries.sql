@@ -113,16 +113,18 @@ ORDER BY tp.token_id, tp.project_id;
 SELECT DISTINCT client_name FROM tokens WHERE organization_id = $1 AND purpose = 'agent' AND client_name <> '' ORDER BY client_name;
 
 -- name: AgentsToEnd :many
--- Agents that have not ended, of a member and of a client where those are not empty.
+-- Agents that have not ended, of a member and of a client where those are not empty. See Family for clients.
 SELECT id FROM tokens
 WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > sqlc.arg(expires_at))
-  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (client_name = sqlc.arg(client_name) OR CAST(sqlc.arg(client_name) AS text) = '')
+  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (CAST(sqlc.arg(client_name) AS text) IN ('', client_name)
+    OR substr(client_name, 1, length(CAST(sqlc.arg(client_name) AS text)) + 2) = CAST(sqlc.arg(client_name) AS text) || ' (')
 ORDER BY id LIMIT sqlc.arg('limit');
 
 -- name: CountAgentsToEnd :one
 SELECT count(*) FROM tokens
 WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > sqlc.arg(expires_at))
-  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (client_name = sqlc.arg(client_name) OR CAST(sqlc.arg(client_name) AS text) = '');
+  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (CAST(sqlc.arg(client_name) AS text) IN ('', client_name)
+    OR substr(client_name, 1, length(CAST(sqlc.arg(client_name) AS text)) + 2) = CAST(sqlc.arg(client_name) AS text) || ' (');
 
 -- name: CallsSince :many
 -- The calls of a user's agents by agent, on that day and after it.
@@ -135,10 +137,12 @@ GROUP BY d.token_id;
 UPDATE tokens SET paused_at = $1, paused_by = $2, pause_reason = $3 WHERE organization_id = $4 AND id = $5;
 
 -- name: ShortenAgents :exec
--- Agents that would live longer than that end when they have lived for so long.
-UPDATE tokens SET expires_at = created_at + CAST(sqlc.arg(life) AS bigint)
+-- Agents that would live longer than that end when they have lived for so long, those that are older now. Their owners are
+-- told of the end anew.
+UPDATE tokens SET end_announced = 0, expires_at = CASE WHEN created_at + CAST(sqlc.arg(life) AS bigint) > CAST(sqlc.arg(now) AS bigint)
+  THEN created_at + CAST(sqlc.arg(life) AS bigint) ELSE CAST(sqlc.arg(now) AS bigint) END
 WHERE organization_id = sqlc.arg(organization_id) AND purpose = 'agent' AND revoked_at IS NULL
-  AND (expires_at IS NULL OR expires_at > created_at + CAST(sqlc.arg(life) AS bigint));
+  AND (expires_at IS NULL OR expires_at > created_at + CAST(sqlc.arg(life) AS bigint) AND expires_at > CAST(sqlc.arg(now) AS bigint));
 
 -- name: EndingAgents :many
 -- Agents that end before a moment and whose owners were not told so near the end.
@@ -148,6 +152,16 @@ JOIN users u ON u.id = t.user_id
 JOIN organizations o ON o.id = t.organization_id
 WHERE t.purpose = 'agent' AND t.expires_at > sqlc.arg(now) AND t.expires_at <= sqlc.arg(latest) AND t.revoked_at IS NULL
   AND (t.end_announced = 0 OR t.end_announced > CAST(sqlc.arg(days) AS bigint)) AND u.suspended_at IS NULL
+ORDER BY t.expires_at LIMIT sqlc.arg('limit');
+
+-- name: EndedAgents :many
+-- Agents that ended since a moment and whose owners were never told that they would.
+SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+FROM tokens t
+JOIN users u ON u.id = t.user_id
+JOIN organizations o ON o.id = t.organization_id
+WHERE t.purpose = 'agent' AND t.expires_at <= sqlc.arg(now) AND t.expires_at > sqlc.arg(since) AND t.revoked_at IS NULL
+  AND t.end_announced = 0 AND u.suspended_at IS NULL
 ORDER BY t.expires_at LIMIT sqlc.arg('limit');
 
 -- name: SetEndAnnounced :execrows

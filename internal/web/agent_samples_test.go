@@ -68,7 +68,10 @@ func agentSamples() map[string]sample {
 	for i := range 20 {
 		calls[before(time.Duration(i)*aDay).Format(time.DateOnly)] = 10 + (i*37)%60
 	}
-	did := deeds{Calls: newCallChart(calls, sampleNow, callsShown), Life: []lifeEvent{{Title: "Created", At: &list[0].CreatedAt, Class: "good"}, {Title: "Last used", At: list[0].LastUsedAt, Text: "with claude-code/2.1.330", Class: "good"}}}
+	did := deeds{Changed: []deed{
+		{At: sampleNow.Add(-time.Hour), Words: "Changed", Ref: "WEB-12", Name: "Renew the certificates", Href: "/x"}, {At: sampleNow.Add(-2 * time.Hour), Words: "Commented on", Ref: "WEB-12", Name: "Renew the certificates", Href: "/x"},
+		{At: sampleNow.Add(-3 * time.Hour), Words: "Deleted a task"}, {At: sampleNow.Add(-4 * time.Hour), Words: "Made what you do not see, or what is gone"},
+	}, Calls: newCallChart(calls, sampleNow, callsShown), Life: []lifeEvent{{Title: "Created", At: &list[0].CreatedAt, Class: "good"}, {Title: "Last used", At: list[0].LastUsedAt, Text: "with claude-code/2.1.330", Class: "good"}}}
 	fresh := list[0]
 	fresh.LastUsedAt, fresh.LastUsedIP, fresh.LastUsedClient = nil, "", ""
 	gone := list[0]
@@ -99,12 +102,13 @@ func agentSamples() map[string]sample {
 	readOnly, wrongPolicy := policy, policy
 	readOnly.MayChange = false
 	wrongPolicy.Form = newForm(url.Values{"max_lifetime_days": {"soon"}})
-	wrongPolicy.Form.Errors["max_lifetime_days"] = "Must be a whole number, or empty for no limit."
+	wrongPolicy.Form.Errors["max_lifetime_days"] = "Must be a whole number; without one there is no limit."
 	c, _ := clientOf("claude-code")
 	return map[string]sample{
 		"agents-mine":           {"tokens", mine("Agents", tokensPage{Agents: true, Base: agents, Section: "agents", Any: true, Views: viewLinks(agents, agentViews, "", map[string]string{}), Caption: "Agents in use", Tokens: list})},
 		"agents-mine-empty":     {"tokens", mine("Agents", tokensPage{Agents: true, Base: agents, Section: "agents", Clients: clientTiles(nil)})},
 		"agents-mine-none":      {"tokens", mine("Agents", tokensPage{Agents: true, Base: agents, Section: "agents", Any: true, EmptyTitle: "Nothing expires soon", EmptyText: "No agent in use expires within 7 days."})},
+		"agent-clients-unknown": {"agent-clients", mine("Connect an agent", clientsPage{Crumbs: connectCrumbs(""), Unknown: true, Clients: clientTiles(nil)})},
 		"agent-clients":         {"agent-clients", mine("Connect an agent", clientsPage{Crumbs: connectCrumbs(""), Clients: clientTiles(nil)})},
 		"agent-connect":         {"agent-connect", mine("Connect Cursor", sampleConnect("cursor", nil))},
 		"agent-connect-off":     {"agent-connect", mine("Connect Zed", off)},

@@ -53,8 +53,9 @@ func (d *Door) askConnect(v *visit) error {
 	query := v.r.URL.Query()
 	client, ok := clientOf(query.Get("client"))
 	if !ok {
+		unknown := query.Get("client") != ""
 		query.Del("client")
-		return v.show(http.StatusOK, "agent-clients", "Connect an agent", "agents", clientsPage{Crumbs: connectCrumbs(""), Clients: clientTiles(query)})
+		return v.show(http.StatusOK, "agent-clients", "Connect an agent", "agents", clientsPage{Crumbs: connectCrumbs(""), Unknown: unknown, Clients: clientTiles(query)})
 	}
 	p, err := v.connectForm(newForm(prefilled(query, d.Now())), client)
 	if err != nil {

@@ -122,7 +122,7 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	}
 	b.post(page+"/pause").is(http.StatusOK, "The agent is paused", "Paused by you.", "Resume")
 	says(http.StatusForbidden)
-	b.post(page+"/resume").is(http.StatusOK, "The agent is resumed").lacks("Paused by")
+	b.post(page+"/resume").is(http.StatusOK, "The agent is resumed", "<strong>Paused</strong>", "<strong>Resumed</strong>", "by you").lacks("Paused by", "What it changed lately")
 	says(http.StatusOK)
 
 	b.get(page+"/rotate").is(http.StatusOK, "Rotate “Codex”?")
@@ -133,10 +133,13 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	// A name and less need no password again, more does.
 	w.execute("UPDATE sessions SET authenticated_at = authenticated_at - 3600000000")
 	b.get(page+"/grant").is(http.StatusOK, "Grant of “Codex”", "Only these")
-	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "read", "reach", "chosen", "projects", project)...).is(http.StatusOK, "Night shift", "The agent&#39;s grant is changed")
+	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "read", "reach", "chosen", "projects", project)...).is(http.StatusOK, "Night shift", "The agent&#39;s grant is changed", "<strong>Renamed</strong>", "What agents may do in ACME")
 	b.get(page + "/grant")
 	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "write", "scope.comments", "write", "reach", "all")...).is(http.StatusForbidden, "Letting an agent do more", "Change the grant")
-	b.post(page+"/grant", append(b.hidden(), "reauthenticate_password", password)...).is(http.StatusOK, "Change tasks", "All your projects")
+	b.post(page+"/grant", append(b.hidden(), "reauthenticate_password", password)...).is(http.StatusOK, "Change tasks", "All your projects", "<strong>Given more</strong>")
+	b.get(page + "/grant")
+	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "write", "scope.comments", "write", "reach", "chosen")...).is(http.StatusUnprocessableEntity, "Choose at least one project, or all that you can see.", `aria-describedby="projects-error"`)
+	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "reach", "all")...).is(http.StatusUnprocessableEntity, "Choose at least one scope.", `aria-describedby="scopes-error"`)
 	if status, _ := w.call(http.MethodPost, "/projects/"+project+"/tasks", value, `{"title":"Written at night"}`); status != http.StatusCreated {
 		t.Errorf("after widening: %d", status)
 	}
@@ -146,6 +149,14 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	task := b.found(taskPath)
 	w.call(http.MethodPost, "/tasks/"+task+"/comments", value, `{"body":"Half done"}`)
 	b.get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, page, "for maya</p>", "Half done", "for maya</span>")
+	// What it changed is on its page, as far as whoever looks may see it.
+	link := `href="/organizations/acme/projects/` + project + "/tasks/" + task + `"`
+	b.get(page).is(http.StatusOK, "What it changed lately", "<strong>Made WEB-1</strong>", "<strong>Commented on WEB-1</strong>", link, "Written at night")
+	b.get("/organizations/acme/agents/"+id).is(http.StatusOK, "What it changed lately", "<strong>Made WEB-1</strong>", link)
+	defer func() {
+		b.post("/organizations/acme/projects/"+project+"/tasks/"+task+"/delete", b.hidden()...)
+		b.get(page).is(http.StatusOK, "<strong>Made what you do not see, or what is gone</strong>").lacks("Written at night", link)
+	}()
 	w.member("ben", "acme", "member").get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, "Night shift", "for maya</p>").lacks(page)
 }
 
@@ -178,10 +189,11 @@ func TestAdminsOverseeAgentsAndOwnersSeeWhoAndWhy(t *testing.T) {
 	ben.get("/settings/agents/"+id).is(http.StatusOK, "Paused by maya.", "It runs in circles", "an admin of ACME resumes it").lacks(">Resume<")
 	ben.post("/settings/agents/"+id+"/resume").is(http.StatusForbidden, "Your role does not permit this")
 	maya.get(all+"?show=paused").is(http.StatusOK, "Ben&#39;s laptop").lacks(">Zed</a>")
-	maya.post(one+"/resume").is(http.StatusOK, "The agent is resumed")
+	maya.post(one+"/resume").is(http.StatusOK, "The agent is resumed", "by you: “It runs in circles”", "<strong>Resumed</strong>")
+	ben.get("/settings/agents/"+id).is(http.StatusOK, "<strong>Paused</strong>", "by maya: “It runs in circles”", "<strong>Resumed</strong>", "by maya<")
 
 	maya.get(one + "/revoke").is(http.StatusOK)
-	maya.post(one+"/revoke", "reason", "Too curious").is(http.StatusOK, "is revoked", "Acted for", "Back to the agents")
+	maya.post(one+"/revoke", "reason", "Too curious").is(http.StatusOK, "is revoked", "Acted for", "<dt>Why</dt><dd>Too curious</dd>", "Back to the agents")
 	if status, _ := w.call(http.MethodGet, "/me", value, ""); status != http.StatusUnauthorized {
 		t.Errorf("after the receipt: %d", status)
 	}
@@ -217,11 +229,14 @@ func TestPolicyIsReadByMembersAndChangedByAdmins(t *testing.T) {
 	maya := w.owner("maya", "acme")
 	ben := w.member("ben", "acme", "member")
 	policy := "/organizations/acme/agents/policy"
+	id, _ := ben.connect("claude-code", "organization", "acme", "scope.tasks", "write", "scope.comments", "read", "reach", "all", "expiry", "30")
+	mine, stopped := "/settings/agents/"+id, "(stopped by the organization)"
+	ben.get(mine).is(http.StatusOK).lacks(stopped, "Crossed out")
 	maya.get(policy).is(http.StatusOK, "Save the policy", `value="1000"`, "Operations that destroy").lacks(`name="destructive" value="tasks:delete" checked`)
 	ben.get(policy).is(http.StatusOK, "Nothing", "1000 in an hour each").lacks("Save the policy")
 	ben.post(policy, "enabled", "no").is(http.StatusForbidden, "Your role does not permit this")
 
-	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "soon", "writes_per_hour", "0").is(http.StatusUnprocessableEntity, "Must be a whole number", `value="soon"`, `value="0"`)
+	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "soon", "writes_per_hour", "0").is(http.StatusUnprocessableEntity, "Must be a whole number", "Must be 1 to 1000000", `value="soon"`, `value="0"`)
 	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "20", "writes_per_hour", "0").is(http.StatusUnprocessableEntity, "Must be 1 to 1000000")
 	w.execute("UPDATE sessions SET authenticated_at = authenticated_at - 3600000000")
 	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "destructive", "tasks:delete", "max_lifetime_days", "20", "writes_per_hour", "").is(http.StatusForbidden, "Enter your password again", "Save the policy")
@@ -232,6 +247,16 @@ func TestPolicyIsReadByMembersAndChangedByAdmins(t *testing.T) {
 	ben.get("/settings/agents/connect?client=zed&scopes=projects:read").is(http.StatusOK, "The organization does not allow agents this", "allows agents 20 days at most", `value="20" checked`)
 	ben.post("/settings/agents/connect", append(ben.hidden(), "organization", "acme", "scope.projects", "read", "expiry", "20")...).is(http.StatusUnprocessableEntity, "does not allow projects:read")
 	ben.post("/settings/agents/connect", append(ben.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "custom", "expires_at", "2099-01-01T00:00")...).is(http.StatusUnprocessableEntity)
+
+	// What is held and not allowed is crossed out wherever it is shown, and may stay.
+	for _, page := range []struct {
+		by         *browser
+		path, says string
+	}{{ben, mine, "Crossed out: ACME"}, {ben, "/settings/agents", `href="` + policy + `"`}, {maya, "/organizations/acme/agents", "May"}, {maya, "/organizations/acme/agents/" + id, "Crossed out: ACME"}} {
+		page.by.get(page.path).is(http.StatusOK, page.says, stopped, `chip-stopped" title="comments:read"`).lacks(`chip-stopped" title="tasks:write"`)
+	}
+	ben.get(mine+"/grant").is(http.StatusOK, "What it has may stay, and is refused.", `href="`+policy+`"`)
+	ben.post(mine+"/grant", append(ben.hidden(), "name", "Mine", "scope.tasks", "write", "scope.comments", "read", "reach", "all")...).is(http.StatusOK, "Mine", stopped)
 
 	maya.post(policy, "enabled", "no", "scope.tasks", "write").is(http.StatusOK, "The policy is saved")
 	ben.get("/settings/agents/connect?client=zed").is(http.StatusOK, "Agents are turned off in ACME")

@@ -189,10 +189,12 @@ func (b *browser) is(status int, texts ...string) *browser {
 	return b
 }
 
-func (b *browser) lacks(text string) {
+func (b *browser) lacks(texts ...string) {
 	b.town.t.Helper()
-	if strings.Contains(b.body, text) {
-		b.town.t.Fatalf("%s says %q:\n%s", b.path, text, b.body)
+	for _, text := range texts {
+		if strings.Contains(b.body, text) {
+			b.town.t.Fatalf("%s says %q:\n%s", b.path, text, b.body)
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func TestConsentWithoutScripts(t *testing.T) {
 	w.owner("maya", "acme").project("acme", "WEB", "Website")
 	id, authorize := w.registered("Claude <b>Code</b>", callback, "tasks:write projects:read offline_access")
 	b := w.browser()
-	b.get(authorize).is(http.StatusOK, "Sign in", "To go on to where you were")
+	b.get(authorize).is(http.StatusOK, "Sign in", "“Claude &lt;b&gt;Code&lt;/b&gt;” asks to work for you")
 	b.enter("maya@example.com")
 	b.is(http.StatusOK, "Let Claude &lt;b&gt;Code&lt;/b&gt; act for you?", "Unverified", "127.0.0.1:3118", "maya@example.com", "Use another account", "Acts as you in ACME", "read and change tasks", "It expires on")
 	here := b.path

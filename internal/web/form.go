@@ -41,6 +41,12 @@ func (f form) Has(name, value string) bool {
 // Error returns what is wrong with an input, "" when nothing is.
 func (f form) Error(name string) string { return f.Errors[name] }
 
+// mistake is what is wrong with a group of inputs, and their name.
+type mistake struct{ Name, Text string }
+
+// Mistake returns what is wrong with a group of inputs.
+func (f form) Mistake(name string) mistake { return mistake{name, f.Errors[name]} }
+
 // Wrong reports whether anything is.
 func (f form) Wrong() bool { return len(f.Errors) > 0 || f.Failure != "" }
 
@@ -59,11 +65,28 @@ func (f *form) refuse(e *problem.Error, inputs map[string]string) {
 		}
 		if _, taken := f.Errors[name]; !taken {
 			f.Errors[name] = sentence(field.Message)
+			if words, ok := nothingChosen[name]; ok && len(f.Values["reach"]) > 0 && f.chose(name) == 0 {
+				f.Errors[name] = words
+			}
 		}
 	}
 	if len(e.Fields) == 0 {
 		f.Failure = e.Detail
 	}
+}
+
+// nothingChosen is what forms of tokens say where nothing was chosen, in place of what the API says.
+var nothingChosen = map[string]string{
+	"scopes":   "Choose at least one scope.",
+	"projects": "Choose at least one project, or all that you can see.",
+}
+
+// chose returns how many scopes or projects were chosen.
+func (f form) chose(name string) int {
+	if name == "scopes" {
+		return len(chosenScopes(f.Values).List())
+	}
+	return len(f.Values[name])
 }
 
 // sentence gives a message of the API the form that people expect beside an input.

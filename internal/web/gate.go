@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"carnet/internal/account"
@@ -85,7 +86,20 @@ func (d *Door) askSignIn(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.show(http.StatusOK, "sign-in", "Sign in", "", gatePage{Form: newForm(nil), Next: shownNext(next), Empty: !anybody})
+	return v.show(http.StatusOK, "sign-in", "Sign in", "", gatePage{Form: newForm(nil), Next: shownNext(next), Empty: !anybody, Asks: v.asks(next)})
+}
+
+// asks returns the name of the program whose request the person goes on to, "" when it is something else.
+func (v *visit) asks(next string) string {
+	request, found := strings.CutPrefix(next, consent+"/")
+	if !found {
+		return ""
+	}
+	asked, err := v.d.Clients.Asked(v.ctx(), request, v.browserOf())
+	if err != nil { // the page itself tells them
+		return ""
+	}
+	return asked.Client.Name
 }
 
 // shownNext leaves out the way that everybody goes.
@@ -107,7 +121,7 @@ func (d *Door) signIn(v *visit) error {
 	if err := refused(&f, err, nil); err != nil {
 		return err
 	}
-	return v.show(problem.CodeOf(err).Status(), "sign-in", "Sign in", "", gatePage{Form: f, Next: shownNext(next)})
+	return v.show(problem.CodeOf(err).Status(), "sign-in", "Sign in", "", gatePage{Form: f, Next: shownNext(next), Asks: v.asks(next)})
 }
 
 // deviceCookie is the name of the cookie by which a browser shows that it signed in before. It proves nothing.

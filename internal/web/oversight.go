@@ -39,7 +39,7 @@ func agentsOf(slug string) string { return "/organizations/" + url.PathEscape(sl
 func policyOf(slug string) string { return agentsOf(slug) + "/policy" }
 
 var overseenViews = []tokenFilter{
-	{name: "", label: "In use", caption: "Agents in use", states: inUse, emptyTitle: "No agents in use", emptyText: "What members connect appears here at once."},
+	{name: "", label: "Current", caption: "Agents that have not ended", states: inUse, emptyTitle: "No agents now", emptyText: "What members connect appears here at once."},
 	{name: "paused", label: "Paused", caption: "Paused agents", states: []string{string(tokens.Paused)}, emptyTitle: "Nothing is paused", emptyText: "An agent that somebody halts waits here until it is resumed."},
 	{name: "ended", label: "Ended", caption: "Expired and revoked agents", states: ended, emptyTitle: "Nothing has ended", emptyText: "Expired and revoked agents stay listed here for 90 days."},
 }
@@ -166,8 +166,11 @@ func (d *Door) showOverseen(v *visit) error {
 		return err
 	}
 	p := oversightPage{
-		Crumbs: i.crumbs(""), Token: i.agent, deeds: d.deeds(i.agent.tokenView, i.activity),
-		Member: address(i.base+"/revoke", map[string]string{"member": i.agent.OwnerID}), Client: address(i.base+"/revoke", map[string]string{"client": i.agent.Client}),
+		Crumbs: i.crumbs(""), Token: i.agent,
+		Member: address(i.base+"/revoke", map[string]string{"member": i.agent.OwnerID}), Client: address(i.base+"/revoke", map[string]string{"client": i.agent.Family()}),
+	}
+	if p.deeds, err = v.deeds(i.agent.tokenView, i.activity); err != nil {
+		return err
 	}
 	return v.show(http.StatusOK, "agent-overseen", i.agent.Name, "oversight", p)
 }
@@ -406,7 +409,7 @@ func wholeNumber(location, text string) (optional.Value[int], *problem.Field) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return optional.Value[int]{}, &problem.Field{Location: location, Message: "must be a whole number, or empty for no limit"}
+		return optional.Value[int]{}, &problem.Field{Location: location, Message: "must be a whole number; without one there is no limit"}
 	}
 	return optional.Of(n), nil
 }

@@ -80,7 +80,7 @@ var tokenViews = []tokenFilter{
 }
 
 var agentViews = []tokenFilter{
-	{name: "", label: "In use", caption: "Agents in use", states: inUse, emptyTitle: "No agents in use", emptyText: "All that you had have ended. Connect one when you want a program to work for you."},
+	{name: "", label: "Current", caption: "Agents that have not ended", states: inUse, emptyTitle: "No agents now", emptyText: "All that you had have ended. Connect one when you want a program to work for you."},
 	{name: "unused", label: "Unused", caption: "Agents unused for 30 days or more", states: inUse, fits: tokenView.Unused, emptyTitle: "Nothing to clean up", emptyText: "Every agent in use is newer than 30 days or was used since."},
 	{name: "expiring", label: "Expiring", caption: "Agents that expire within 7 days", states: inUse, fits: tokenView.Expiring, emptyTitle: "Nothing expires soon", emptyText: "No agent in use expires within 7 days."},
 	{name: "ended", label: "Ended", caption: "Expired and revoked agents", states: ended, emptyTitle: "Nothing has ended", emptyText: "Expired and revoked agents stay listed here for 90 days."},
@@ -133,6 +133,9 @@ func (v *visit) list(s surface) error {
 		for _, o := range v.viewer.Organizations {
 			p.Organizations = append(p.Organizations, option{Value: o.Slug, Label: o.Name, Chosen: o.Slug == organization})
 		}
+	}
+	if p.Agents {
+		p.Policies = v.viewer.Organizations
 	}
 	p.Pager = pages(v.r.URL, next)
 	return v.show(http.StatusOK, "tokens", p.Heading(), s.section, p)
@@ -191,12 +194,13 @@ func (v *visit) tokens(asked tokens.Query, fits func(tokenView) bool) (list []to
 
 // projectNames looks the projects of tokens up, one organization at a time and only when a token is limited to some.
 type projectNames struct {
-	v     *visit
-	known map[string]map[string]projectName // by organization and id
+	v        *visit
+	known    map[string]map[string]projectName // by organization and id
+	policies map[string]access.Scopes          // that agents may use, by organization
 }
 
 func (v *visit) projectNames() projectNames {
-	return projectNames{v: v, known: map[string]map[string]projectName{}}
+	return projectNames{v: v, known: map[string]map[string]projectName{}, policies: map[string]access.Scopes{}}
 }
 
 // token returns a token as pages show it.
@@ -212,6 +216,9 @@ func (n projectNames) token(t tokens.Token) (tokenView, error) {
 	view.Agent = t.Purpose == access.Agent.String()
 	if t.Client != nil {
 		view.Client, view.ClientHost = t.Client.Name, t.Client.Host
+	}
+	if err := n.markStopped(&view); err != nil {
+		return view, err
 	}
 	if !view.Restricted {
 		return view, nil
@@ -230,6 +237,31 @@ func (n projectNames) token(t tokens.Token) (tokenView, error) {
 	}
 	slices.SortFunc(view.Projects, func(a, b projectName) int { return cmp.Compare(a.Name, b.Name) })
 	return view, nil
+}
+
+// markStopped marks the scopes of an agent that its organization's policy does not let it use now.
+func (n projectNames) markStopped(t *tokenView) error {
+	if !t.Agent || t.Ended() {
+		return nil
+	}
+	allowed, known := n.policies[t.Organization]
+	if !known {
+		policy, err := n.v.agentPolicy(t.Organization)
+		if problem.Is(err, problem.NotFound) { // who left sees no policy
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		allowed = policy.Rules().Scopes
+		n.policies[t.Organization] = allowed
+	}
+	for i, s := range t.Scopes {
+		if scope, ok := access.ParseScope(s.Name); ok && !access.ScopeSet(scope).Within(allowed) {
+			t.Scopes[i].Stopped, t.Stopped = true, true
+		}
+	}
+	return nil
 }
 
 func deref(s *string) string {
@@ -292,78 +324,11 @@ func (d *Door) showToken(v *visit) error {
 		return err
 	}
 	t.tellWho(activity)
-	p := tokenPage{Crumbs: tokenCrumbs(t, ""), Token: t, AlreadyShown: v.r.URL.Query().Has("again"), deeds: d.deeds(t, activity), Example: d.example(), Connection: t.connection()}
+	p := tokenPage{Crumbs: tokenCrumbs(t, ""), Token: t, AlreadyShown: v.r.URL.Query().Has("again"), Example: d.example(), Connection: t.connection()}
+	if p.deeds, err = v.deeds(t, activity); err != nil {
+		return err
+	}
 	return v.show(http.StatusOK, "token", t.Name, t.surface().section, p)
-}
-
-// tellWho fills in the names of who revoked and paused the token.
-func (t *tokenView) tellWho(activity tokens.Activity) {
-	t.RevokedBy, t.PausedBy = activity.NameOf(deref(activity.Token.RevokedBy)), activity.NameOf(deref(activity.Token.PausedBy))
-}
-
-// deeds gathers what a token did.
-func (d *Door) deeds(t tokenView, activity tokens.Activity) deeds {
-	calls := map[string]int{}
-	for _, day := range activity.CallsByDay {
-		calls[day.Day] = int(day.Calls)
-	}
-	did := deeds{Life: life(t, activity.Values), Calls: newCallChart(calls, d.Now(), callsShown)}
-	for _, use := range activity.LateUses {
-		did.LateUses = append(did.LateUses, lateUse{Prefix: use.Prefix, Uses: int(use.Uses), LastUsedAt: use.LastUsedAt, Address: use.IP, Client: use.Client})
-	}
-	return did
-}
-
-// life tells what happened to a token, in its order. values are those that it has had, the current one first.
-func life(t tokenView, values []tokens.Value) []lifeEvent {
-	events := []lifeEvent{{Title: "Created", At: &t.CreatedAt, Class: "good"}}
-	if t.CreatedFrom != "" {
-		events[0].Text = "from " + t.CreatedFrom
-	}
-	for i := range values {
-		// A value that replaced another one was made by a rotation.
-		if i+1 < len(values) {
-			old := values[i+1]
-			text := old.Prefix + " was replaced"
-			if old.ValidUntil != nil && old.ValidUntil.Sub(values[i].CreatedAt) > time.Second {
-				text += ", and worked on until " + exact(*old.ValidUntil)
-			}
-			events = append(events, lifeEvent{Title: "Rotated", At: &values[i].CreatedAt, Text: text})
-		}
-	}
-	if t.LastUsedAt != nil {
-		text := ""
-		if t.LastUsedIP != "" {
-			text = "from " + t.LastUsedIP
-		}
-		if t.LastUsedClient != "" {
-			text += " with " + t.LastUsedClient
-		}
-		events = append(events, lifeEvent{Title: "Last used", At: t.LastUsedAt, Text: text, Class: "good"})
-	} else {
-		events = append(events, lifeEvent{Title: "Never used"})
-	}
-	switch {
-	case t.State == "revoked":
-		text := "by " + t.Revoker()
-		if t.RevokeReason != "" {
-			text += ": “" + t.RevokeReason + "”"
-		}
-		events = append(events, lifeEvent{Title: "Revoked", At: t.RevokedAt, Text: text, Class: "bad"})
-	case t.State == "expired":
-		events = append(events, lifeEvent{Title: "Expired", At: t.ExpiresAt, Class: "bad"})
-	case t.ExpiresAt != nil:
-		events = append(events, lifeEvent{Title: "Expires", At: t.ExpiresAt, Class: "ahead"})
-	default:
-		events = append(events, lifeEvent{Title: "Never expires", Class: "ahead"})
-	}
-	slices.SortStableFunc(events, func(a, b lifeEvent) int {
-		if a.At == nil || b.At == nil {
-			return 0
-		}
-		return a.At.Compare(*b.At)
-	})
-	return events
 }
 
 // showValue draws the page that shows a value, once. A repeated form has none to show.

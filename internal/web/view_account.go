@@ -7,8 +7,9 @@ type gatePage struct {
 	Form  form
 	Next  string
 	Code  string
-	Dead  bool // the link does not work
-	Empty bool // nobody has an account yet
+	Dead  bool   // the link does not work
+	Empty bool   // nobody has an account yet
+	Asks  string // the program that asks for something, and that signing in leads to
 }
 
 // againPage asks for the password again, and carries on what was under way.

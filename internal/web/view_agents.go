@@ -14,6 +14,7 @@ type clientTile struct {
 // clientsPage asks which client an agent runs in.
 type clientsPage struct {
 	Crumbs  []crumb
+	Unknown bool // the address names another one
 	Clients []clientTile
 }
 

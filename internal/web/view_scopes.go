@@ -40,6 +40,9 @@ type offering struct {
 func (o offering) refuses(scope access.Scope) (reason string, refused bool) {
 	switch {
 	case access.ScopeSet(scope).Within(o.kept):
+		if !access.ScopeSet(scope).Within(o.limit) && o.why != "" {
+			return o.why + " What it has may stay, and is refused.", false
+		}
 		return "", false
 	case !scope.CoveredBy(o.role):
 		return needsRole(scope, o.role), true
@@ -85,7 +88,7 @@ func scopeRows(chosen access.Scopes, on offering) []scopeRow {
 		level := &row.Levels[place]
 		level.Offered = true
 		var reason string
-		if reason, level.Disabled = on.refuses(entry.Scope); reason != "" {
+		if reason, level.Disabled = on.refuses(entry.Scope); reason != "" && row.Reason == "" {
 			row.Reason = reason
 		}
 		if chosen.Has(entry.Scope) && !level.Disabled {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/tokens"
 )
 
 // How long ago, and how soon, a token is worth a look.
@@ -42,6 +43,7 @@ type tokenView struct {
 	Agent              bool
 	Client, ClientHost string // of agents
 	Calls              int    // of agents in lists, in the last seven days
+	Stopped            bool   // some of an agent's scopes, by its organization's policy
 
 	RevokedBySelf, PausedBySelf bool
 	RevokedBy, PausedBy         string // names, on the token's page
@@ -92,6 +94,12 @@ func (t tokenView) projectIDs() []string {
 // new value would reach nobody.
 func (t tokenView) SignedIn() bool { return t.ClientHost != "" }
 
+// Policy is where the organization says what agents may do.
+func (t tokenView) Policy() string { return policyOf(t.Organization) }
+
+// Family is what the client is called without what it adds to its name.
+func (t tokenView) Family() string { return tokens.Family(t.Client) }
+
 // Revoker says who revoked the token.
 func (t tokenView) Revoker() string { return whoever(t.RevokedBySelf, t.RevokedBy) }
 
@@ -121,6 +129,7 @@ func (t tokenView) connection() *connection {
 type scopeView struct {
 	Name, Title string
 	Write       bool
+	Stopped     bool // by the organization's agent policy
 }
 
 // projectName is as much of a project as a link needs.
@@ -202,6 +211,7 @@ type tokensPage struct {
 	EmptyText     string
 	Example       copyable
 	Clients       []clientTile
+	Policies      []place // the organizations that decide what agents may do
 }
 
 // Heading is what the page is called.
@@ -381,6 +391,13 @@ type deeds struct {
 	LateUses []lateUse
 	Life     []lifeEvent
 	Calls    callChart
+	Changed  []deed // the latest first
+}
+
+// deed is one change that a token made; Ref, Name and Href are of what it changed, where the person sees it.
+type deed struct {
+	At                     time.Time
+	Words, Ref, Name, Href string
 }
 
 // lateUse tells of a replaced value that somebody still uses.

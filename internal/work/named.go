@@ -134,6 +134,39 @@ func (s *Service) membersNamed(ctx context.Context, caller access.Caller, folded
 	return partly, nil
 }
 
+// TaskName is what people call a task.
+type TaskName struct{ Ref, Title, ProjectID string }
+
+// TaskNames returns what those of the tasks are called that are there and that the caller sees, by id. It asks for no
+// permission, like [Service.ProjectID].
+func (s *Service) TaskNames(ctx context.Context, caller access.Caller, ids []string) (map[string]TaskName, error) {
+	names := map[string]TaskName{}
+	if len(ids) == 0 {
+		return names, nil
+	}
+	from := tasksIn(caller.Visible(), present, s.Now())
+	from.ids("t.id", id.Task, ids)
+	found, err := s.DB.Read().QueryContext(ctx, from.query("t.id, p.key, t.number, t.title, t.project_id"), from.args.Values()...)
+	if err != nil {
+		return nil, fmt.Errorf("read the names of tasks: %w", err)
+	}
+	defer func() { _ = found.Close() }()
+	for found.Next() {
+		var task, key string
+		var number int64
+		var name TaskName
+		if err := found.Scan(&task, &key, &number, &name.Title, &name.ProjectID); err != nil {
+			return nil, fmt.Errorf("read the names of tasks: %w", err)
+		}
+		name.Ref = fmt.Sprintf("%s-%d", key, number)
+		names[task] = name
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("read the names of tasks: %w", err)
+	}
+	return names, nil
+}
+
 // MemberNames returns the names of those of the users who are members that the caller sees, by id. Without members:read it
 // is nobody, and no error.
 func (s *Service) MemberNames(ctx context.Context, caller access.Caller, ids []string) (map[string]string, error) {

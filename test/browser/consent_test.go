@@ -156,7 +156,7 @@ func TestE11PeopleGetBackToTheirPrograms(t *testing.T) {
 				p := listening(t, s.URL, kind, b)
 				b.visit(p.authorize("a state", "tasks:write"))
 				if !way.signedIn {
-					b.says("To go on to where you were")
+					b.says("asks to work for you. Sign in to decide about that.")
 					signIn()
 				}
 				b.says("Let Program act for you?")

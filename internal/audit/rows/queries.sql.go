@@ -9,6 +9,59 @@ import (
 	"context"
 )
 
+const byToken = `-- name: ByToken :many
+SELECT at, actor_id, action, resource_id, project_id, detail FROM audit_events
+WHERE organization_id = $1 AND credential_id = $2 AND credential_kind = 'token' AND outcome = 'done'
+  AND action NOT LIKE 'token.%'
+ORDER BY id DESC LIMIT $3
+`
+
+type ByTokenParams struct {
+	OrganizationID string
+	TokenID        string
+	Limit          int32
+}
+
+type ByTokenRow struct {
+	At         int64
+	ActorID    string
+	Action     string
+	ResourceID string
+	ProjectID  string
+	Detail     string
+}
+
+// What was done with a token, the latest first.
+func (q *Queries) ByToken(ctx context.Context, arg ByTokenParams) ([]ByTokenRow, error) {
+	rows, err := q.db.QueryContext(ctx, byToken, arg.OrganizationID, arg.TokenID, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ByTokenRow
+	for rows.Next() {
+		var i ByTokenRow
+		if err := rows.Scan(
+			&i.At,
+			&i.ActorID,
+			&i.Action,
+			&i.ResourceID,
+			&i.ProjectID,
+			&i.Detail,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const insertEvent = `-- name: InsertEvent :exec
 INSERT INTO audit_events (
     organization_id, id, at, actor_id, credential_kind, credential_id, purpose, action, resource_id, project_id,
@@ -59,4 +112,57 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error 
 		arg.Client,
 	)
 	return err
+}
+
+const ofToken = `-- name: OfToken :many
+SELECT at, actor_id, action, resource_id, project_id, detail FROM audit_events
+WHERE organization_id = $1 AND resource_id = $2 AND substr(resource_id, 1, 4) = 'tok_' AND outcome = 'done'
+  AND action IN ('token.paused', 'token.resumed', 'token.changed')
+ORDER BY id DESC LIMIT $3
+`
+
+type OfTokenParams struct {
+	OrganizationID string
+	TokenID        string
+	Limit          int32
+}
+
+type OfTokenRow struct {
+	At         int64
+	ActorID    string
+	Action     string
+	ResourceID string
+	ProjectID  string
+	Detail     string
+}
+
+// What was done to a token, the latest first.
+func (q *Queries) OfToken(ctx context.Context, arg OfTokenParams) ([]OfTokenRow, error) {
+	rows, err := q.db.QueryContext(ctx, ofToken, arg.OrganizationID, arg.TokenID, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OfTokenRow
+	for rows.Next() {
+		var i OfTokenRow
+		if err := rows.Scan(
+			&i.At,
+			&i.ActorID,
+			&i.Action,
+			&i.ResourceID,
+			&i.ProjectID,
+			&i.Detail,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -103,7 +103,8 @@ func (q *Queries) AgentsOfClient(ctx context.Context, arg AgentsOfClientParams) 
 const agentsToEnd = `-- name: AgentsToEnd :many
 SELECT id FROM tokens
 WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-  AND (user_id = $3 OR CAST($3 AS text) = '') AND (client_name = $4 OR CAST($4 AS text) = '')
+  AND (user_id = $3 OR CAST($3 AS text) = '') AND (CAST($4 AS text) IN ('', client_name)
+    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')
 ORDER BY id LIMIT $5
 `
 
@@ -115,7 +116,7 @@ type AgentsToEndParams struct {
 	Limit          int32
 }
 
-// Agents that have not ended, of a member and of a client where those are not empty.
+// Agents that have not ended, of a member and of a client where those are not empty. See Family for clients.
 func (q *Queries) AgentsToEnd(ctx context.Context, arg AgentsToEndParams) ([]string, error) {
 	rows, err := q.db.QueryContext(ctx, agentsToEnd,
 		arg.OrganizationID,
@@ -189,7 +190,8 @@ func (q *Queries) CallsSince(ctx context.Context, arg CallsSinceParams) ([]Calls
 const countAgentsToEnd = `-- name: CountAgentsToEnd :one
 SELECT count(*) FROM tokens
 WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-  AND (user_id = $3 OR CAST($3 AS text) = '') AND (client_name = $4 OR CAST($4 AS text) = '')
+  AND (user_id = $3 OR CAST($3 AS text) = '') AND (CAST($4 AS text) IN ('', client_name)
+    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')
 `
 
 type CountAgentsToEndParams struct {
@@ -293,6 +295,66 @@ type EndGracesParams struct {
 func (q *Queries) EndGraces(ctx context.Context, arg EndGracesParams) error {
 	_, err := q.db.ExecContext(ctx, endGraces, arg.ValidUntil, arg.OrganizationID, arg.TokenID)
 	return err
+}
+
+const endedAgents = `-- name: EndedAgents :many
+SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+FROM tokens t
+JOIN users u ON u.id = t.user_id
+JOIN organizations o ON o.id = t.organization_id
+WHERE t.purpose = 'agent' AND t.expires_at <= $1 AND t.expires_at > $2 AND t.revoked_at IS NULL
+  AND t.end_announced = 0 AND u.suspended_at IS NULL
+ORDER BY t.expires_at LIMIT $3
+`
+
+type EndedAgentsParams struct {
+	Now   sql.NullInt64
+	Since sql.NullInt64
+	Limit int32
+}
+
+type EndedAgentsRow struct {
+	OrganizationID   string
+	ID               string
+	Name             string
+	ClientName       string
+	ExpiresAt        sql.NullInt64
+	UserName         string
+	Email            string
+	OrganizationName string
+}
+
+// Agents that ended since a moment and whose owners were never told that they would.
+func (q *Queries) EndedAgents(ctx context.Context, arg EndedAgentsParams) ([]EndedAgentsRow, error) {
+	rows, err := q.db.QueryContext(ctx, endedAgents, arg.Now, arg.Since, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EndedAgentsRow
+	for rows.Next() {
+		var i EndedAgentsRow
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.Name,
+			&i.ClientName,
+			&i.ExpiresAt,
+			&i.UserName,
+			&i.Email,
+			&i.OrganizationName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const endingAgents = `-- name: EndingAgents :many
@@ -913,19 +975,22 @@ func (q *Queries) SetToken(ctx context.Context, arg SetTokenParams) error {
 }
 
 const shortenAgents = `-- name: ShortenAgents :exec
-UPDATE tokens SET expires_at = created_at + CAST($1 AS bigint)
-WHERE organization_id = $2 AND purpose = 'agent' AND revoked_at IS NULL
-  AND (expires_at IS NULL OR expires_at > created_at + CAST($1 AS bigint))
+UPDATE tokens SET end_announced = 0, expires_at = CASE WHEN created_at + CAST($1 AS bigint) > CAST($2 AS bigint)
+  THEN created_at + CAST($1 AS bigint) ELSE CAST($2 AS bigint) END
+WHERE organization_id = $3 AND purpose = 'agent' AND revoked_at IS NULL
+  AND (expires_at IS NULL OR expires_at > created_at + CAST($1 AS bigint) AND expires_at > CAST($2 AS bigint))
 `
 
 type ShortenAgentsParams struct {
 	Life           int64
+	Now            int64
 	OrganizationID string
 }
 
-// Agents that would live longer than that end when they have lived for so long.
+// Agents that would live longer than that end when they have lived for so long, those that are older now. Their owners are
+// told of the end anew.
 func (q *Queries) ShortenAgents(ctx context.Context, arg ShortenAgentsParams) error {
-	_, err := q.db.ExecContext(ctx, shortenAgents, arg.Life, arg.OrganizationID)
+	_, err := q.db.ExecContext(ctx, shortenAgents, arg.Life, arg.Now, arg.OrganizationID)
 	return err
 }
 

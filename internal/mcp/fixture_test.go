@@ -311,6 +311,9 @@ func (w *town) listed(value string) []described {
 }
 
 // execute changes the store past the features.
+// today is the day, as tools write it.
+func (w *town) today() string { return time.Now().UTC().Format(time.DateOnly) }
+
 func (w *town) execute(statement string, args ...any) {
 	w.t.Helper()
 	err := w.DB.Write(w.t.Context(), func(ctx context.Context, tx *sql.Tx) error {

@@ -279,11 +279,15 @@ func (i *implementation) UnmarshalJSONFrom(from *jsontext.Decoder) error {
 		WebsiteURL  string         `json:"websiteUrl"`
 		Unknown     jsontext.Value `json:",embed"`
 	}
-	object := from.PeekKind() == '{'
-	if err := jsonv2.UnmarshalDecode(from, &said); err != nil {
+	value, err := from.ReadValue()
+	if err != nil {
 		return err //nolint:wrapcheck // it is the decoder that reports it
 	}
-	*i = implementation{Name: said.Name, Version: said.Version, odd: !object || len(said.Unknown) > 0}
+	if value.Kind() != '{' || jsonv2.Unmarshal(value, &said) != nil { // which changes nothing about what is called
+		*i = implementation{odd: true}
+		return nil
+	}
+	*i = implementation{Name: said.Name, Version: said.Version, odd: len(said.Unknown) > 0}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -95,7 +96,12 @@ func TestB2WhateverEndsATokenIsTheSame401(t *testing.T) {
 			w.call(value, "whoami", `{}`).ok(nil) // the cache is warm
 			do(id)
 			r := w.rpc(value, "ping", nil)
-			if header := r.header.Get("WWW-Authenticate"); r.status != http.StatusUnauthorized || !strings.HasPrefix(header, `Bearer error="invalid_token"`) || !strings.Contains(r.body, words) {
+			var body struct{ Error, Description string }
+			must(t, json.Unmarshal([]byte(strings.Replace(r.body, "error_description", "description", 1)), &body))
+			header := r.header.Get("WWW-Authenticate")
+			rest, _ := strings.CutPrefix(header, `Bearer error="invalid_token", error_description="`+body.Description+`", `)
+			if r.status != http.StatusUnauthorized || body.Error != "invalid_token" || !strings.Contains(body.Description, words) ||
+				rest != `resource_metadata="`+w.url+`/.well-known/oauth-protected-resource/mcp", scope="projects:read tasks:read comments:read"` {
 				t.Errorf("%s: %d, %s\n%s", name, r.status, header, r.body)
 			}
 			if undo != nil {
@@ -159,6 +165,71 @@ func TestB5AMissingScopeIsAskedForTogetherWithWhatThereIs(t *testing.T) {
 	})
 }
 
+// B5: what a call needs is told by its body, however odd that is otherwise and whatever the headers say.
+func TestB5WhatACallNeedsIsToldByItsBody(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	w.furnish()
+	_, value := w.agent(w.owner, nil, "tasks:read")
+	before := w.rowsOf("tasks")
+	for name, params := range map[string]string{
+		"a client that is a word":    `"clientInfo":"x",`,
+		"a client with odd fields":   `"_meta":{"io.modelcontextprotocol/clientInfo":{"name":5,"version":[]}},`,
+		"a client that is a number":  `"_meta":{"io.modelcontextprotocol/clientInfo":5},`,
+		"a revision that is none":    `"_meta":{"io.modelcontextprotocol/protocolVersion":5},`,
+		"nothing known of it":        `"_meta":5,`,
+		"capabilities of no kind":    `"_meta":{"io.modelcontextprotocol/clientCapabilities":"all"},`,
+		"a field that nobody knows":  `"task":{"ttl":1},`,
+		"a progress token of a kind": `"_meta":{"progressToken":{}},`,
+	} {
+		body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{` + params + `"name":"create_tasks","arguments":{"project":"WEB","tasks":[{"title":"x"}]}}}`
+		for _, headers := range [][]string{nil, {"MCP-Protocol-Version", "2025-11-25", "Mcp-Method", "tools/call", "Mcp-Name", "list_tasks"}} {
+			r := w.send(http.MethodPost, "/mcp", value, body, headers...)
+			if r.status != http.StatusForbidden || !strings.Contains(r.header.Get("WWW-Authenticate"), `error="insufficient_scope", scope="tasks:read tasks:write", `) {
+				t.Errorf("%s, %v: %d %s\n%s", name, headers, r.status, r.header.Get("WWW-Authenticate"), r.body)
+			}
+		}
+	}
+	if w.rowsOf("tasks") != before {
+		t.Error("something was written")
+	}
+	if n := strings.Count(w.rowsOf("audit_events"), "token.refused"); n != 1 {
+		t.Errorf("recorded %d times", n)
+	}
+	// Names in other letters are no names of the protocol.
+	for _, body := range []string{`{"jsonrpc":"2.0","id":1,"Method":"tools/call","params":{"name":"create_tasks"}}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","Params":{"name":"create_tasks"}}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"create_tasks"}}`} {
+		if r := w.send(http.MethodPost, "/mcp", value, body); r.status == http.StatusOK && !strings.Contains(r.body, `"error"`) {
+			t.Errorf("%s: %d %s", body, r.status, r.body)
+		}
+	}
+}
+
+// B9, B10: behind a proxy on the same machine, the server is called by its public name. Loopback names serve, too; pages of
+// the machine's other programs do not.
+func TestB10BehindAProxyThePublicNameIsServed(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, func(f *house.Front) {
+		f.PublicURL = &url.URL{Scheme: "https", Host: "carnet.example"}
+	})
+	_, value := w.agent(w.owner, nil, "tasks:read")
+	for _, c := range []struct {
+		header, text string
+		want         int
+	}{
+		{"Host", "carnet.example", http.StatusOK}, {"Host", "CARNET.example", http.StatusOK}, {"Host", "localhost:8080", http.StatusOK}, {"Host", "carnet.example.evil.example", http.StatusMisdirectedRequest},
+		{"Host", "evil.example", http.StatusMisdirectedRequest}, {"Host", "carnet.example:81", http.StatusMisdirectedRequest}, {"Origin", "https://carnet.example", http.StatusOK},
+		{"Origin", "http://carnet.example", http.StatusForbidden}, {"Origin", "http://localhost:6274", http.StatusForbidden},
+	} {
+		if r := w.rpc(value, "ping", nil, c.header, c.text); r.status != c.want {
+			t.Errorf("%s %s: %d, not %d: %s", c.header, c.text, r.status, c.want, r.body)
+		}
+	}
+	r := w.send("POST", "/mcp", "", `{}`, "Host", "carnet.example", "X-Forwarded-Host", "evil.example", "Forwarded", "host=evil.example")
+	if !strings.Contains(r.header.Get("WWW-Authenticate"), `resource_metadata="https://carnet.example/.well-known/`) {
+		t.Errorf("the challenge: %s", r.header.Get("WWW-Authenticate"))
+	}
+}
+
 // B9, B10: pages of other sites and names that lead here by a trick are refused before anybody is identified.
 func TestB9B10StrangeOriginsAndHostsAreRefused(t *testing.T) {
 	t.Parallel()
@@ -220,8 +291,10 @@ func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
 		"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": map[string]string{"name": "t", "version": "1"},
 		"io.modelcontextprotocol/clientCapabilities": map[string]any{},
 	}}
-	for _, method := range []string{"prompts/list", "resources/list", "resources/templates/list", "completion/complete"} {
-		r := w.rpc(value, method, meta, append(modern, "Mcp-Method", method)...)
+	for _, method := range []string{"prompts/list", "prompts/get", "resources/list", "resources/read", "resources/templates/list", "completion/complete"} {
+		asked := maps.Clone(meta)
+		asked["name"], asked["uri"] = "x", "x"
+		r := w.rpc(value, method, asked, append(modern, "Mcp-Method", method, "Mcp-Name", "x")...)
 		if r.status != http.StatusNotFound || !strings.Contains(r.body, "-32601") {
 			t.Errorf("C5 %s: %d %s", method, r.status, r.body)
 		}
@@ -252,6 +325,10 @@ func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
 	listen := map[string]any{"notifications": map[string]any{"toolsListChanged": true}, "_meta": meta["_meta"]}
 	if r := w.rpc(value, "subscriptions/listen", listen, append(modern, "Mcp-Method", "subscriptions/listen")...); r.status != http.StatusOK || !strings.Contains(r.body, `"resultType":"complete"`) {
 		t.Errorf("C13, a stream that does not end at once: %d %s", r.status, r.body)
+	}
+	begin := map[string]any{"protocolVersion": "2025-11-25", "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "t", "version": "1"}}
+	if r := w.rpc(value, "initialize", begin, "Mcp-Session-Id", "anything"); r.status != http.StatusOK || r.header.Get("Mcp-Session-Id") != "" || !strings.Contains(r.body, `"serverInfo"`) {
+		t.Errorf("C6, initialize: %d %v %s", r.status, r.header, r.body)
 	}
 	r := w.rpc(value, "tools/list", nil, "Mcp-Session-Id", "anything")
 	if r.status != http.StatusOK || r.header.Get("Mcp-Session-Id") != "" || !strings.Contains(r.body, `"cacheScope":"private"`) || r.header.Get("Cache-Control") != "no-store" {
@@ -285,11 +362,19 @@ func TestCMalformedCallsAreRefusedInTheProtocolsWords(t *testing.T) {
 			}
 		}
 	}
-	if r := w.send("POST", "/mcp/", value, `{"jsonrpc":"2.0","id":1,"method":"ping"}`); r.status != http.StatusOK {
-		t.Errorf("C14: %d", r.status)
-	}
-	if r := w.send("POST", "/mcp/", "", `{}`); r.status != http.StatusUnauthorized {
-		t.Errorf("C14 without a token: %d", r.status)
+	for _, c := range []struct{ method, value, body string }{
+		{"POST", value, `{"jsonrpc":"2.0","id":1,"method":"ping"}`}, {"POST", "", `{}`}, {"POST", "carnet_agt_x", `{}`}, {"POST", value, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`},
+		{"POST", value, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}`}, {"POST", value, `[]`}, {"GET", value, ""}, {"DELETE", value, ""}, {"GET", "", ""},
+	} {
+		plain, slashed := w.send(c.method, "/mcp", c.value, c.body), w.send(c.method, "/mcp/", c.value, c.body)
+		for _, r := range []reply{plain, slashed} {
+			for _, varies := range []string{"Date", "X-Request-Id"} {
+				r.header.Del(varies)
+			}
+		}
+		if a, b := fmt.Sprint(plain.status, plain.header, plain.body), fmt.Sprint(slashed.status, slashed.header, slashed.body); a != b || plain.status == http.StatusNotFound {
+			t.Errorf("C14, %s %s:\n%s\n%s", c.method, c.body, a, b)
+		}
 	}
 }
 
@@ -362,11 +447,41 @@ func TestC8ToolsAreWhatTheySay(t *testing.T) {
 			if reads := tool.Annotations["readOnlyHint"] == true; reads && tool.Annotations["destructiveHint"] == true || tool.Annotations["openWorldHint"] != false {
 				t.Errorf("%s: %v", tool.Name, tool.Annotations)
 			}
-			if !reads(tool) && tool.Annotations["destructiveHint"] != strings.HasPrefix(tool.Name, "delete_") {
-				t.Errorf("%s: %v", tool.Name, tool.Annotations)
+			after := w.content()
+			if reads(tool) {
+				continue
+			}
+			// What only adds leaves all that there was, as it was.
+			if destroys := tool.Annotations["destructiveHint"] == true; destroys == grown(before, after) {
+				t.Errorf("%s says destructiveHint %t, and all that there was is left: %t", tool.Name, destroys, !destroys)
+			}
+			w.call(value, tool.Name, arguments)
+			if idempotent := tool.Annotations["idempotentHint"] == true; idempotent != (len(differences(worked(after), worked(w.content()))) == 0) {
+				t.Errorf("%s says idempotentHint %t, and the same call again changed %v", tool.Name, idempotent, differences(worked(after), worked(w.content())))
 			}
 		}
 	})
+}
+
+// worked are the tables that hold what people work on.
+func worked(content map[string]string) map[string]string {
+	kept := map[string]string{}
+	for _, table := range []string{"projects", "project_members", "tasks", "comments"} {
+		kept[table] = content[table]
+	}
+	return kept
+}
+
+// grown reports whether every row that there was is still there, as it was.
+func grown(before, after map[string]string) bool {
+	for table, rows := range worked(before) {
+		for _, row := range strings.Split(rows, "\n") {
+			if !strings.Contains("\n"+after[table], "\n"+row+"\n") && row != "" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func reads(tool described) bool { return tool.Annotations["readOnlyHint"] == true }
@@ -487,11 +602,11 @@ func TestC9WhatIsWrongIsSaidOfTheArgument(t *testing.T) {
 			{"list_tasks", `{"status":"finished"}`, "status: "}, {"list_tasks", `{"due_before":"tomorrow"}`, "due_before: "}, {"list_tasks", `{"cursor":"made-up"}`, "cursor"},
 			{"recent_activity", `{"since":"yesterday"}`, "since: "}, {"create_tasks", `{"project":"WEB","tasks":[]}`, "tasks: "},
 			{"create_tasks", `{"project":"WEB","tasks":[{"title":"good"},{"title":""}]}`, "tasks[1].title: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x","priority":"urgent"}]}`, "tasks[0].priority: "},
-			{"create_tasks", `{"project":"WEB","tasks":[{"name":"x"}]}`, "takes"}, {"update_task", `{"task":"WEB-1","status":"finished"}`, "status: "},
+			{"create_tasks", `{"project":"WEB","tasks":[{"title":"x"},{"name":"x"}]}`, "tasks[1]: has a field that this tool does not know; it takes assignee, description, due_on, priority, status, title"}, {"create_tasks", `{"project":"WEB","tasks":[{"title":5}]}`, "tasks[0].title: has a value of a kind"}, {"update_task", `{"task":"WEB-1","status":"finished"}`, "status: "},
 			{"update_task", `{"task":"WEB-1","title":null}`, "title: "}, {"update_task", `{"task":"WEB-1","assignee":"usr_nobody"}`, "assignee: "},
 			{"set_task_status", `{"tasks":[],"status":"done"}`, "tasks: "}, {"set_task_status", `{"tasks":["WEB-1"],"status":""}`, "status: "},
 			{"comment_on_task", `{"task":"WEB-1"}`, "body: "}, {"create_project", `{"key":"bad key","name":"x"}`, "key: "}, {"create_project", `{"key":"WEB","name":"x"}`, "key"},
-			{"update_project", `{"project":"WEB","visibility":"secret"}`, "visibility: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x"}],"idempotency_key":"ü"}`, "Idempotency-Key"},
+			{"update_project", `{"project":"WEB","visibility":"secret"}`, "visibility: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x"}],"idempotency_key":"ü"}`, "idempotency_key: must be"},
 		} {
 			w.call(value, c.tool, c.arguments).refused(c.words)
 		}

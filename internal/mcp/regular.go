@@ -133,13 +133,34 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, c *call, t *tool, 
 	_, _ = w.Write(body)
 }
 
-// parse reads a request; ok is false, and the message empty, for what is not one JSON object with fields of our kinds.
+// parse reads a request; ok is false for what is not one JSON object with fields of our kinds. Of such, the message has no
+// more than what is called, where that can be told: what it needs is asked of every call.
 func parse(body []byte) (m message, ok bool) {
-	if len(body) == 0 || jsonv2.Unmarshal(body, &m) != nil {
+	if len(body) == 0 {
 		return message{}, false
+	}
+	if jsonv2.Unmarshal(body, &m) != nil {
+		var least struct {
+			Method jsontext.Value            `json:"method"`
+			Params map[string]jsontext.Value `json:"params"`
+			Rest   jsontext.Value            `json:",embed"`
+		}
+		m = message{}
+		if jsonv2.Unmarshal(body, &least) == nil {
+			m.Method, m.Params.Name = textOf(least.Method), textOf(least.Params["name"])
+		}
+		return m, false
 	}
 	m.deep = bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > depthOfSDK
 	return m, true
+}
+
+// textOf returns the text that a value is, "" for a value of another kind.
+func textOf(v jsontext.Value) (text string) {
+	if v.Kind() != '"' || jsonv2.Unmarshal(v, &text) != nil {
+		return ""
+	}
+	return text
 }
 
 // depthOfSDK is how deep the JSON that the SDK reads can nest.

@@ -9,9 +9,11 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -56,11 +58,11 @@ type tool struct {
 type effect int
 
 const (
-	reads      effect = iota
-	adds              // makes something new with each call
-	changes           // the same call again changes nothing more
-	destroys          // takes something away; the same call again finds nothing
-	duplicates        // of words that are said again each time
+	reads    effect = iota
+	adds            // makes something new with each call
+	addsOnce        // makes something of a name that only one can have: the same call again is refused
+	changes         // the same call again changes nothing more
+	destroys        // takes something away; the same call again finds nothing
 )
 
 // answer is what a tool has to say: data for programs, and the same in words.
@@ -140,26 +142,62 @@ func read(arguments []byte, into any) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, jsonv2.ErrUnknownName):
-		return errUnknownArgument
+	case errors.Is(err, jsonv2.ErrUnknownName) && errors.As(err, &semantic):
+		return &unknownError{semantic.JSONPointer}
 	case errors.As(err, &semantic) && semantic.JSONPointer != "":
-		return problem.Invalid(strings.ReplaceAll(strings.TrimPrefix(string(semantic.JSONPointer), "/"), "/", "."), "has a value of a kind that does not fit")
+		return problem.Invalid(placeOf(semantic.JSONPointer), "has a value of a kind that does not fit")
 	default:
 		return problem.Invalid("arguments", "must be one JSON object, valid UTF-8, no field twice")
 	}
 }
 
-var errUnknownArgument = errors.New("an argument that the tool does not take")
+// unknownError says where a field is that the tool does not take.
+type unknownError struct{ at jsontext.Pointer }
+
+func (*unknownError) Error() string { return "an argument that the tool does not take" }
+
+// placeOf writes a pointer as people do: tasks[1].title.
+func placeOf(p jsontext.Pointer) string {
+	place := ""
+	for part := range p.Tokens() {
+		switch _, err := strconv.Atoi(part); {
+		case err == nil:
+			place += "[" + part + "]"
+		case place == "":
+			place = part
+		default:
+			place += "." + part
+		}
+	}
+	return place
+}
+
+// unknown says which fields there are at the level of one that is not known, without saying that again.
+func (t *tool) unknown(e *unknownError) error {
+	at, schema := e.at.Parent(), t.input
+	for part := range at.Tokens() {
+		if inner, ok := schema.Properties[part]; ok {
+			schema = inner
+		} else if schema.Items != nil {
+			schema = schema.Items
+		}
+	}
+	place := placeOf(at)
+	if place == "" {
+		place = "arguments"
+	}
+	return problem.Invalid(place, "has a field that this tool does not know; it takes "+strings.Join(slices.Sorted(maps.Keys(schema.Properties)), ", "))
+}
 
 // described is the tool as clients list it. All four hints are set: what is left out, clients take for the worst.
 func (t *tool) described() *sdk.Tool {
 	no := false
-	destructive := t.effect == destroys
+	destructive := t.effect == destroys || t.effect == changes // what is overwritten is gone, too
 	return &sdk.Tool{
 		Name: t.name, Title: t.title, Description: t.description, InputSchema: t.input, OutputSchema: t.output,
 		Annotations: &sdk.ToolAnnotations{
 			Title: t.title, ReadOnlyHint: t.effect == reads, DestructiveHint: &destructive,
-			IdempotentHint: t.effect == reads || t.effect == changes || t.effect == destroys, OpenWorldHint: &no,
+			IdempotentHint: t.effect != adds, OpenWorldHint: &no,
 		},
 	}
 }
@@ -189,8 +227,9 @@ func (t *tool) handle(ctx context.Context, r *sdk.CallToolRequest) (*sdk.CallToo
 // result carries the call out. What goes wrong is a result, too, so that a model can read it and do better.
 func (t *tool) result(ctx context.Context, c *call, arguments []byte) *sdk.CallToolResult {
 	a, err := t.try(ctx, c, arguments)
-	if errors.Is(err, errUnknownArgument) {
-		err = problem.Invalid("arguments", "has a field that this tool does not know; it takes "+strings.Join(slices.Sorted(maps.Keys(t.input.Properties)), ", "))
+	var unknown *unknownError
+	if errors.As(err, &unknown) {
+		err = t.unknown(unknown)
 	}
 	if err != nil {
 		return &sdk.CallToolResult{IsError: true, Content: []sdk.Content{&sdk.TextContent{Text: c.door.excuse(c, t, err)}}}
@@ -239,6 +278,10 @@ func (d *Door) excuse(c *call, t *tool, err error) string {
 		return "There is nothing here that you can see. It may not exist, or lie outside what you were given: the person whom you act for can change that under Settings, Agents (" + d.publicURL + "/settings/agents)."
 	}
 	var b strings.Builder
+	var refusal *problem.Error
+	if errors.As(err, &refusal) && p.Code == problem.RateLimited && refusal.RetryAfter > 0 {
+		p.Detail += fmt.Sprintf(" There is room again in %d s.", refusal.RetryAfter)
+	}
 	if p.Code == problem.ValidationFailed {
 		p.Detail = "Nothing was done, because some arguments do not hold:"
 	}
@@ -254,10 +297,14 @@ func argumentOf(location string) string {
 	for _, prefix := range []string{"body.", "query.", "header."} {
 		location = strings.TrimPrefix(location, prefix)
 	}
-	if location == "assignee_id" {
+	switch location {
+	case "assignee_id":
 		return "assignee"
+	case "Idempotency-Key":
+		return "idempotency_key"
+	default:
+		return location
 	}
-	return location
 }
 
 // onlyOurs refuses what this server does not offer, and lists to each caller what they may call.

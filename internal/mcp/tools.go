@@ -28,6 +28,28 @@ const (
 	mostListed   = 100
 )
 
+// A list that depends on the time of the call, such as what is overdue, goes on as of its first page: its cursor begins with
+// that time. Cursors fit no other filter, so that nothing is gained by changing it.
+const anchorEnd = "~"
+
+// anchor puts before a cursor what the list was asked as of.
+func anchor(asOf, cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	return asOf + anchorEnd + cursor
+}
+
+// anchored takes it off again; without one, it is what goes for a first page.
+func (p *paging) anchored(first string) string {
+	asOf, cursor, found := strings.Cut(p.Cursor, anchorEnd)
+	if !found {
+		return first
+	}
+	p.Cursor = cursor
+	return asOf
+}
+
 func (p paging) request() (page.Request, error) {
 	limit := defaultLimit
 	if p.Limit != nil {
@@ -143,8 +165,11 @@ func (d *Door) readingTools() []*tool {
 				return d.listTasks(ctx, c, in.Project, in.paging, "-updated_at", work.TaskFilter{Q: in.Query})
 			}),
 		define(tool{name: "get_task", title: "Get a task", description: "One task with its description, and the latest comments on it where you may read those.", permissions: []access.Permission{access.TasksRead}},
-			func(ctx context.Context, c *call, in taskArgument) (taskDetail, string, error) {
-				return d.getTask(ctx, c, in.Task)
+			func(ctx context.Context, c *call, in struct {
+				taskArgument
+				CommentsCursor string `json:"comments_cursor,omitempty" jsonschema:"next_comments_cursor of an answer before, to read older comments"`
+			}) (taskDetail, string, error) {
+				return d.getTask(ctx, c, in.Task, in.CommentsCursor)
 			}),
 		define(tool{name: "my_tasks", title: "My tasks", description: "Open tasks that are assigned to the person whom you act for, those that are due first at the top.", permissions: []access.Permission{access.TasksRead}},
 			func(ctx context.Context, c *call, in struct {
@@ -157,8 +182,10 @@ func (d *Door) readingTools() []*tool {
 				Project string `json:"project,omitempty" jsonschema:"only of this project: its id or key"`
 				paging
 			}) (taskList, string, error) {
-				yesterday := d.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly)
-				return d.listTasks(ctx, c, in.Project, in.paging, "due_on", work.TaskFilter{DueBefore: yesterday, Statuses: open()})
+				yesterday := in.anchored(d.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+				out, words, err := d.listTasks(ctx, c, in.Project, in.paging, "due_on", work.TaskFilter{DueBefore: yesterday, Statuses: open()})
+				out.NextCursor = anchor(yesterday, out.NextCursor)
+				return out, words, err
 			}),
 		define(tool{name: "recent_activity", title: "Recent activity", description: "What happened lately: tasks that were made or changed, the latest first, and, on the first page and where you may read them, the latest comments.", permissions: []access.Permission{access.TasksRead}},
 			func(ctx context.Context, c *call, in struct {
@@ -213,48 +240,44 @@ func (d *Door) taskTools() []*tool {
 				if err != nil {
 					return taskChange{}, "", err
 				}
-				before, err := d.Work.Task(ctx, c.caller, id)
-				if err != nil {
-					return taskChange{}, "", err
-				}
 				in.bind(c, "update_task")
 				who := people{door: d, ctx: ctx, call: c}
 				who.resolve("assignee", &in.Assignee.V)
 				if err := who.problem(); err != nil {
 					return taskChange{}, "", err
 				}
-				after, err := d.Work.UpdateTask(ctx, c.caller, id, work.TaskChange{TaskFields: in.changedFields.fields()})
+				changed, err := d.Work.ReviseTask(ctx, c.caller, id, work.TaskChange{TaskFields: in.changedFields.fields()})
 				if err != nil {
 					return taskChange{}, "", err
 				}
-				views, err := d.taskViews(ctx, c, []work.Task{after, before})
+				views, err := d.taskViews(ctx, c, []work.Task{changed.After, changed.Before})
 				if err != nil {
 					return taskChange{}, "", err
 				}
 				return taskChange{Task: views[0], Before: views[1]}, "Updated " + views[0].line() + "\n" + dataNote, nil
 			}).oneOf("status", statuses...).oneOf("priority", priorities...),
 		define(tool{name: "set_task_status", title: "Set the status of tasks", effect: changes, permissions: writes,
-			description: fmt.Sprintf("Gives up to %d tasks a status, all or none. To undo, set the old status again.", work.SeveralLimit)},
+			description: fmt.Sprintf("Gives up to %d tasks a status, all or none. To undo, set the old status of each again: the answer has them under before.", work.SeveralLimit)},
 			func(ctx context.Context, c *call, in struct {
 				Tasks  []string `json:"tasks" jsonschema:"ids, or keys and numbers such as WEB-12"`
 				Status string   `json:"status" jsonschema:"the new status"`
 				repeating
-			}) (taskList, string, error) {
+			}) (statusChange, string, error) {
 				ids := make([]string, len(in.Tasks))
 				for i, name := range in.Tasks {
 					var err error
 					if ids[i], err = d.task(ctx, c, access.TasksWrite, name); err != nil {
-						return taskList{}, "", err
+						return statusChange{}, "", err
 					}
 				}
 				in.bind(c, "set_task_status")
 				changed, err := d.Work.SetTaskStatus(ctx, c.caller, ids, work.Status(in.Status))
 				if err != nil {
-					return taskList{}, "", err
+					return statusChange{}, "", err
 				}
-				return d.taskList(ctx, c, changed, "", "Set to "+in.Status)
+				return d.statusChange(ctx, c, changed, in.Status)
 			}).oneOf("status", statuses...),
-		define(tool{name: "comment_on_task", title: "Comment on a task", effect: duplicates, permissions: []access.Permission{access.CommentsWrite},
+		define(tool{name: "comment_on_task", title: "Comment on a task", effect: adds, permissions: []access.Permission{access.CommentsWrite},
 			description: "Writes a comment (Markdown) on a task. To undo, its author deletes it in the pages."},
 			func(ctx context.Context, c *call, in struct {
 				taskArgument
@@ -296,7 +319,7 @@ func (d *Door) taskTools() []*tool {
 func (d *Door) projectTools() []*tool {
 	statuses, visibilities := wordsOf(work.ProjectStatuses()), work.Visibilities()
 	return []*tool{
-		define(tool{name: "create_project", title: "Create a project", effect: adds, permissions: []access.Permission{access.ProjectsCreate},
+		define(tool{name: "create_project", title: "Create a project", effect: addsOnce, permissions: []access.Permission{access.ProjectsCreate},
 			description: "Makes a project, of which the person whom you act for becomes the lead. Not for agents that are limited to certain projects. To undo, delete it."},
 			func(ctx context.Context, c *call, in struct {
 				Key  string `json:"key" jsonschema:"2 to 10 of A-Z and 0-9, a letter first; unique in the organization"`
@@ -312,25 +335,25 @@ func (d *Door) projectTools() []*tool {
 				return view, "Made " + view.words(), err
 			}).oneOf("status", statuses...).oneOf("visibility", visibilities...),
 		define(tool{name: "update_project", title: "Update a project", effect: changes, permissions: []access.Permission{access.ProjectsWrite},
-			description: "Changes fields of a project; what is left out stays as it is. To undo, set the old values again."},
+			description: "Changes fields of a project; what is left out stays as it is. To undo, set the old values again: the answer has them under before."},
 			func(ctx context.Context, c *call, in struct {
 				projectArgument
 				Name string `json:"name,omitempty" jsonschema:"1 to 100 characters"`
 				projectFields
 				repeating
-			}) (projectView, string, error) {
+			}) (projectChange, string, error) {
 				id, err := d.project(ctx, c, in.Project)
 				if err != nil {
-					return projectView{}, "", err
+					return projectChange{}, "", err
 				}
 				in.bind(c, "update_project")
 				fields := in.fields()
 				if in.Name != "" {
 					fields.Name = optional.Of(in.Name)
 				}
-				p, err := d.Work.UpdateProject(ctx, c.caller, id, work.ProjectChange{ProjectFields: fields})
-				view := d.projectView(c, p)
-				return view, "Updated " + view.words(), err
+				changed, err := d.Work.ReviseProject(ctx, c.caller, id, work.ProjectChange{ProjectFields: fields})
+				out := projectChange{Project: d.projectView(c, changed.After), Before: d.projectView(c, changed.Before)}
+				return out, "Updated " + out.Project.words(), err
 			}).oneOf("status", statuses...).oneOf("visibility", visibilities...),
 		define(tool{name: "delete_project", title: "Delete a project", effect: destroys, permissions: []access.Permission{access.ProjectsDelete},
 			description: "Puts a project, with all its tasks and comments, into the recycle bin, where it can be restored for 30 days. Organizations allow this to agents or not."},
@@ -338,7 +361,10 @@ func (d *Door) projectTools() []*tool {
 				projectArgument
 				repeating
 			}) (deleted, string, error) {
-				id, err := d.project(ctx, c, in.Project)
+				if err := missing("project", in.Project); err != nil {
+					return deleted{}, "", err
+				}
+				id, err := d.Work.ProjectIDToDelete(ctx, c.caller, in.Project)
 				if err != nil {
 					return deleted{}, "", err
 				}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -134,8 +135,25 @@ type taskChange struct {
 }
 
 type taskDetail struct {
-	Task     taskView      `json:"task"`
-	Comments []commentView `json:"comments,omitzero" jsonschema:"the latest, newest first; absent where they may not be read"`
+	Task         taskView      `json:"task"`
+	Comments     []commentView `json:"comments,omitzero" jsonschema:"the latest, newest first; absent where they may not be read"`
+	NextComments string        `json:"next_comments_cursor,omitempty" jsonschema:"give it as comments_cursor to read older ones; absent: there are no more"`
+}
+
+// statusChange tells what each task had before, so that it can be undone.
+type statusChange struct {
+	Tasks  []taskView     `json:"tasks"`
+	Before []statusBefore `json:"before" jsonschema:"the status of each as it was, to undo the change"`
+}
+
+type statusBefore struct {
+	Ref    string `json:"ref"`
+	Status string `json:"status"`
+}
+
+type projectChange struct {
+	Project projectView `json:"project"`
+	Before  projectView `json:"before" jsonschema:"the project as it was, to undo the change"`
 }
 
 type commentView struct {
@@ -242,10 +260,28 @@ func (d *Door) listTasks(ctx context.Context, c *call, project string, p paging,
 	return d.taskList(ctx, c, listed.Items, listed.NextCursor, "")
 }
 
+// statusChange tells which tasks changed, and what they had before.
+func (d *Door) statusChange(ctx context.Context, c *call, changed []work.Changed[work.Task], status string) (statusChange, string, error) {
+	after := make([]work.Task, len(changed))
+	for i, one := range changed {
+		after[i] = one.After
+	}
+	list, words, err := d.taskList(ctx, c, after, "", "Set to "+status)
+	if err != nil {
+		return statusChange{}, "", err
+	}
+	out := statusChange{Tasks: list.Tasks, Before: make([]statusBefore, len(changed))}
+	for i, one := range changed {
+		out.Before[i] = statusBefore{Ref: list.Tasks[i].Ref, Status: string(one.Before.Status)}
+		words += fmt.Sprintf("\n%s was %s.", list.Tasks[i].Ref, one.Before.Status)
+	}
+	return out, words, nil
+}
+
 // commentsShown is how many comments come along with a task, or with activity.
 const commentsShown = 20
 
-func (d *Door) getTask(ctx context.Context, c *call, name string) (taskDetail, string, error) {
+func (d *Door) getTask(ctx context.Context, c *call, name, commentsCursor string) (taskDetail, string, error) {
 	id, err := d.task(ctx, c, access.TasksRead, name)
 	if err != nil {
 		return taskDetail{}, "", err
@@ -264,10 +300,11 @@ func (d *Door) getTask(ctx context.Context, c *call, name string) (taskDetail, s
 		words += "\n" + fenced("description", t.Description)
 	}
 	if access.May(&c.caller, access.CommentsRead) == access.Allowed {
-		listed, err := d.Work.ListComments(ctx, c.caller, id, work.CommentQuery{Request: page.Request{Limit: commentsShown, Sort: "-created_at"}})
+		listed, err := d.Work.ListComments(ctx, c.caller, id, work.CommentQuery{Request: page.Request{Cursor: commentsCursor, Limit: commentsShown, Sort: "-created_at"}})
 		if err != nil {
 			return taskDetail{}, "", err
 		}
+		out.NextComments = listed.NextCursor
 		if out.Comments, err = d.commentViews(ctx, c, listed.Items); err != nil {
 			return taskDetail{}, "", err
 		}
@@ -277,18 +314,19 @@ func (d *Door) getTask(ctx context.Context, c *call, name string) (taskDetail, s
 }
 
 func (d *Door) recentActivity(ctx context.Context, c *call, project, since string, p paging) (activity, string, error) {
-	from := d.Now().Add(-7 * 24 * time.Hour).Truncate(time.Hour) // the same for a while, so that a cursor fits
-	if since != "" {
-		var err error
-		if from, err = time.Parse(time.RFC3339Nano, since); err != nil {
-			return activity{}, "", problem.Invalid("since", "must be a moment such as 2026-01-31T12:00:00Z")
-		}
+	begins := cmp.Or(since, p.anchored(d.Now().UTC().Add(-7*24*time.Hour).Format(time.RFC3339)))
+	from, err := time.Parse(time.RFC3339Nano, begins)
+	if err != nil {
+		return activity{}, "", problem.Invalid("since", "must be a moment such as 2026-01-31T12:00:00Z")
 	}
 	tasks, words, err := d.listTasks(ctx, c, project, p, "-updated_at", work.TaskFilter{UpdatedSince: &from})
 	if err != nil {
 		return activity{}, "", err
 	}
 	out := activity{Tasks: tasks.Tasks, NextCursor: tasks.NextCursor}
+	if since == "" {
+		out.NextCursor = anchor(begins, out.NextCursor)
+	}
 	if p.Cursor != "" || access.May(&c.caller, access.CommentsRead) != access.Allowed {
 		return out, words, nil
 	}
@@ -463,7 +501,7 @@ type meView struct {
 	Organization tokens.OrganizationRef `json:"organization" jsonschema:"where"`
 	Role         string                 `json:"role" jsonschema:"that they hold there now"`
 	Agent        string                 `json:"agent" jsonschema:"what they call you; of a personal token, its name"`
-	Purpose      string                 `json:"purpose" jsonschema:"agent, or general for a personal token"`
+	Purpose      string                 `json:"purpose" jsonschema:"agent or personal"`
 	Scopes       []string               `json:"scopes" jsonschema:"what you were granted at most"`
 	Projects     []string               `json:"limited_to_projects,omitzero" jsonschema:"ids of the projects that you are limited to; absent: not limited"`
 	ExpiresAt    *time.Time             `json:"expires_at,omitempty" jsonschema:"when you stop working; absent: never"`

@@ -22,11 +22,24 @@ func (s *Service) ProjectID(ctx context.Context, caller access.Caller, name stri
 	if id.Valid(id.Project, name) {
 		return name, nil
 	}
+	return s.projectID(ctx, caller, name, present)
+}
+
+// ProjectIDToDelete is [Service.ProjectID] for a deletion, which may have been carried out already: by the same request, whose
+// answer is kept.
+func (s *Service) ProjectIDToDelete(ctx context.Context, caller access.Caller, name string) (string, error) {
+	if id.Valid(id.Project, name) {
+		return name, nil
+	}
+	return s.projectID(ctx, caller, name, either)
+}
+
+func (s *Service) projectID(ctx context.Context, caller access.Caller, name string, of state) (string, error) {
 	key := strings.ToUpper(name)
 	if !keyForm.MatchString(key) {
 		return "", problem.Absent()
 	}
-	from := projectsIn(caller.Visible(), present, s.Now())
+	from := projectsIn(caller.Visible(), of, s.Now())
 	from.is("p.key", key)
 	return s.idOf(ctx, from, "p.id")
 }
@@ -34,7 +47,8 @@ func (s *Service) ProjectID(ctx context.Context, caller access.Caller, name stri
 var taskForm = regexp.MustCompile(`^([A-Z][A-Z0-9]{1,9})-([1-9][0-9]{0,17})$`)
 
 // TaskID returns the id of the task that people call so: by its id, or by its project's key and its number, such as
-// WEB-12. What the caller does not see is not_found. It needs what the caller is about to do with it.
+// WEB-12. What the caller does not see is not_found. It needs what the caller is about to do with it; a task that is to be
+// deleted may have been deleted already, as with [Service.ProjectIDToDelete].
 func (s *Service) TaskID(ctx context.Context, caller access.Caller, p access.Permission, name string) (string, error) {
 	if err := problem.RequireMay(&caller, p); err != nil {
 		return "", err
@@ -50,7 +64,11 @@ func (s *Service) TaskID(ctx context.Context, caller access.Caller, p access.Per
 	if err != nil {
 		return "", problem.Absent()
 	}
-	from := tasksIn(caller.Visible(), present, s.Now())
+	of := present
+	if p == access.TasksDelete {
+		of = either
+	}
+	from := tasksIn(caller.Visible(), of, s.Now())
 	from.is("p.key", parts[1])
 	from.is("t.number", number)
 	return s.idOf(ctx, from, "t.id")

@@ -297,8 +297,15 @@ type ProjectChange struct {
 // UpdateProject changes a project. It needs projects:write, which leads have. A key that is taken is a conflict. A change
 // that changes nothing leaves the version alone.
 func (s *Service) UpdateProject(ctx context.Context, caller access.Caller, projectID string, in ProjectChange) (Project, error) {
+	changed, err := s.ReviseProject(ctx, caller, projectID, in)
+	return changed.After, err
+}
+
+// ReviseProject is [Service.UpdateProject], and tells what there was before.
+func (s *Service) ReviseProject(ctx context.Context, caller access.Caller, projectID string, in ProjectChange) (Changed[Project], error) {
+	var none Changed[Project]
 	if err := problem.RequireMay(&caller, access.ProjectsWrite); err != nil {
-		return Project{}, err
+		return none, err
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Project, error) {
@@ -307,20 +314,21 @@ func (s *Service) UpdateProject(ctx context.Context, caller access.Caller, proje
 			}
 			return s.projectFor(ctx, tx, caller, access.ProjectsWrite, projectID, present)
 		},
-		func(ctx context.Context, tx *sql.Tx, before Project) (Project, error) {
+		func(ctx context.Context, tx *sql.Tx, before Project) (Changed[Project], error) {
 			if in.Invalid != nil {
-				return Project{}, in.Invalid
+				return none, in.Invalid
 			}
 			after := before
 			var c checker
 			in.apply(&c, &after)
 			if err := c.err(); err != nil {
-				return Project{}, err
+				return none, err
 			}
 			if err := in.check(before.Version); err != nil {
-				return Project{}, err
+				return none, err
 			}
-			return s.changeProject(ctx, tx, caller, before, after)
+			after, err := s.changeProject(ctx, tx, caller, before, after)
+			return Changed[Project]{before, after}, err
 		})
 }
 

@@ -78,7 +78,7 @@ func placed(fields []problem.Field, i int) []problem.Field {
 
 // SetTaskStatus gives several tasks a status, all or none, and returns them in their order, without repeats. It needs
 // tasks:write in each of their projects.
-func (s *Service) SetTaskStatus(ctx context.Context, caller access.Caller, taskIDs []string, status Status) ([]Task, error) {
+func (s *Service) SetTaskStatus(ctx context.Context, caller access.Caller, taskIDs []string, status Status) ([]Changed[Task], error) {
 	if err := problem.RequireMay(&caller, access.TasksWrite); err != nil {
 		return nil, err
 	}
@@ -100,22 +100,24 @@ func (s *Service) SetTaskStatus(ctx context.Context, caller access.Caller, taskI
 			}
 			return found, nil
 		},
-		func(ctx context.Context, tx *sql.Tx, found []Task) ([]Task, error) {
+		func(ctx context.Context, tx *sql.Tx, found []Task) ([]Changed[Task], error) {
 			if !slices.Contains(Statuses(), status) {
 				return nil, problem.Invalid("body.status", oneOf(Statuses()))
 			}
 			if err := s.spend(ctx, tx, caller, len(found)-1); err != nil {
 				return nil, err
 			}
-			for i := range found {
-				after := found[i]
+			changed := make([]Changed[Task], len(found))
+			for i, before := range found {
+				after := before
 				after.Status = status
-				var err error
-				if found[i], err = s.changeTask(ctx, tx, caller, found[i], after); err != nil {
+				after, err := s.changeTask(ctx, tx, caller, before, after)
+				if err != nil {
 					return nil, err
 				}
+				changed[i] = Changed[Task]{before, after}
 			}
-			return found, nil
+			return changed, nil
 		})
 }
 

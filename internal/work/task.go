@@ -264,11 +264,24 @@ type TaskChange struct {
 	Precondition `json:"-"`
 }
 
+// Changed is a thing as it was and as it is.
+type Changed[T any] struct {
+	Before T `json:"before"`
+	After  T `json:"after"`
+}
+
 // UpdateTask changes a task. It needs tasks:write, which contributors have. A change that changes nothing leaves the
 // version alone.
 func (s *Service) UpdateTask(ctx context.Context, caller access.Caller, taskID string, in TaskChange) (Task, error) {
+	changed, err := s.ReviseTask(ctx, caller, taskID, in)
+	return changed.After, err
+}
+
+// ReviseTask is [Service.UpdateTask], and tells what there was before.
+func (s *Service) ReviseTask(ctx context.Context, caller access.Caller, taskID string, in TaskChange) (Changed[Task], error) {
+	var none Changed[Task]
 	if err := problem.RequireMay(&caller, access.TasksWrite); err != nil {
-		return Task{}, err
+		return none, err
 	}
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) (Task, error) {
@@ -277,19 +290,20 @@ func (s *Service) UpdateTask(ctx context.Context, caller access.Caller, taskID s
 			}
 			return s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, present)
 		},
-		func(ctx context.Context, tx *sql.Tx, before Task) (Task, error) {
+		func(ctx context.Context, tx *sql.Tx, before Task) (Changed[Task], error) {
 			if in.Invalid != nil {
-				return Task{}, in.Invalid
+				return none, in.Invalid
 			}
 			after := before
 			var c checker
 			if err := s.fill(ctx, tx, &after, in.TaskFields, &c); err != nil {
-				return Task{}, err
+				return none, err
 			}
 			if err := in.check(before.Version); err != nil {
-				return Task{}, err
+				return none, err
 			}
-			return s.changeTask(ctx, tx, caller, before, after)
+			after, err := s.changeTask(ctx, tx, caller, before, after)
+			return Changed[Task]{before, after}, err
 		})
 }
 

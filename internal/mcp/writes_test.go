@@ -147,16 +147,16 @@ func TestToolsThatPickFindWhatTheySay(t *testing.T) {
 	each(t, func(t *testing.T, w *town) {
 		web, _ := w.furnish()
 		_, value := w.agent(w.owner, nil, everything...)
-		make := func(project, title, rest string) {
+		create := func(project, title, rest string) {
 			t.Helper()
 			w.call(value, "create_tasks", fmt.Sprintf(`{"project":%q,"tasks":[{"title":%q%s}]}`, project, title, rest)).ok(nil)
 		}
-		make("WEB", "mine late", `,"assignee":"me","due_on":"2020-01-02"`)
-		make("WEB", "mine later", `,"assignee":"me","due_on":"2099-01-02"`)
-		make("OLD", "mine some day", `,"assignee":"me"`)
-		make("WEB", "mine done", `,"assignee":"me","due_on":"2020-01-01","status":"done"`)
-		make("OLD", "nobody's late", `,"due_on":"2020-01-01"`)
-		make("WEB", "today", `,"due_on":"`+w.today()+`"`)
+		create("WEB", "mine late", `,"assignee":"me","due_on":"2020-01-02"`)
+		create("WEB", "mine later", `,"assignee":"me","due_on":"2099-01-02"`)
+		create("OLD", "mine some day", `,"assignee":"me"`)
+		create("WEB", "mine done", `,"assignee":"me","due_on":"2020-01-01","status":"done"`)
+		create("OLD", "nobody's late", `,"due_on":"2020-01-01"`)
+		create("WEB", "today", `,"due_on":"`+w.today()+`"`)
 		ask := func(tool, arguments string, want ...string) {
 			t.Helper()
 			var list struct{ Tasks []struct{ Title string } }

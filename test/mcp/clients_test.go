@@ -49,6 +49,9 @@ func TestH2Codex(t *testing.T) {
 	if clients := d.maya.Do("GET", "/tokens?purpose=agent", nil).Want(http.StatusOK); clients.Text("items", 0, "client", "name") != "Codex" {
 		t.Errorf("its owner sees %s", clients.Body)
 	}
+	if id := d.clientID(); !strings.HasPrefix(id, "cli_") {
+		t.Errorf("it signed in as %s, and not as registered", id)
+	}
 }
 
 // H2: where clients may describe themselves, Codex does; its document cannot be fetched here, and a copy serves.
@@ -59,6 +62,9 @@ func TestH2CodexByItsDocument(t *testing.T) {
 	made := d.maya.Do("GET", "/tokens?purpose=agent", nil).Want(http.StatusOK)
 	if made.Text("items", 0, "client", "name") != "Codex" {
 		t.Errorf("its owner sees %s", made.Body)
+	}
+	if id := d.clientID(); !strings.HasPrefix(id, "https://") {
+		t.Errorf("it signed in as %s, and not by its document", id)
 	}
 }
 
@@ -73,16 +79,24 @@ func TestH3Inspector(t *testing.T) {
 	bearer := []string{"--header", "Authorization: Bearer " + value}
 	inspect("Website", append(bearer, "--method", "tools/call", "--tool-name", "list_projects")...)
 	inspect("WEB-1", append(bearer, "--method", "tools/call", "--tool-name", "create_tasks", "--tool-arg", "project=WEB", "--tool-arg", `tasks=[{"title":"from the inspector"}]`)...)
-	inspect("", append(bearer, "--method", "tools/list", "--strict")...)
+	d.maya.Do("PATCH", "/organizations/"+organization+"/agent-policy", map[string]any{"destructive": []string{"tasks:delete", "projects:delete"}}).Want(http.StatusOK)
+	_, all := d.token("projects:write", "tasks:write", "comments:write", "members:read")
+	if list := inspect("delete_project", "--header", "Authorization: Bearer "+all, "--method", "tools/list", "--strict"); strings.Count(list, `"outputSchema"`) != 17 {
+		t.Errorf("not all tools were looked at: %s", list)
+	}
 	inspect("auth_required", "--stored-auth-only", "--method", "tools/list")
 	inspect("whoami", "--method", "tools/list")
+	inspect("Website", "--method", "tools/call", "--tool-name", "list_projects")
+	if id := d.clientID(); id == "" {
+		t.Error("it did not sign in")
+	}
 }
 
 // H4: OpenCode and mcp-remote, the bridge of programs that know no HTTP, list tools with a token and after signing in.
 func TestH4OpenCodeAndTheBridge(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	_, value := d.token("projects:read", "tasks:read")
+	id, value := d.token("projects:read", "tasks:read")
 	write := func(servers map[string]any) {
 		text, _ := json.Marshal(map[string]any{"$schema": "https://opencode.ai/config.json", "mcp": servers})
 		if err := os.WriteFile(filepath.Join(d.home, "opencode.json"), text, 0o600); err != nil {
@@ -90,7 +104,10 @@ func TestH4OpenCodeAndTheBridge(t *testing.T) {
 		}
 	}
 	write(map[string]any{"carnet": map[string]any{"type": "remote", "url": d.url(), "oauth": false, "headers": map[string]string{"Authorization": "Bearer " + value}}})
-	d.run("connected", "opencode", "mcp", "list")
+	d.run("connected", "opencode", "mcp", "list") // which it says when it has listed the tools
+	if calls, _ := d.maya.Do("GET", "/tokens/"+id+"/activity", nil).Want(http.StatusOK).At("calls_by_day", 0, "calls").(float64); calls < 3 {
+		t.Errorf("OpenCode called %v times", calls)
+	}
 	d.run("Connected successfully", "mcp-remote-client", d.url(), "--header", "Authorization: Bearer "+value, "--allow-http")
 	d.run("Connected successfully", "mcp-remote-client", d.url(), "--allow-http")
 	if made := d.maya.Do("GET", "/tokens?purpose=agent", nil).Want(http.StatusOK); !strings.Contains(string(made.Body), "MCP CLI") {

@@ -47,7 +47,7 @@ func newDesk(t *testing.T, options ...harness.Option) *desk {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/sh\nPERSON=%s exec %s \"$@\" >>%s/person.log 2>&1\n", owner, self, d.home)
+	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >>%s/opened.log\nPERSON=%s exec %s \"$@\" >>%s/person.log 2>&1\n", d.home, owner, self, d.home)
 	for _, name := range []string{"person", "xdg-open"} {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
@@ -93,6 +93,21 @@ func (d *desk) run(words string, command ...string) string {
 		d.t.Fatalf("%s: %v, without %q\n%s\n%s", strings.Join(command, " "), err, words, out, person)
 	}
 	return string(out)
+}
+
+// clientID is how the program that opened a browser last names itself: by an id that it was given, or an address of its own.
+func (d *desk) clientID() string {
+	d.t.Helper()
+	opened, err := os.ReadFile(filepath.Join(d.home, "opened.log"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	lines := strings.Fields(string(opened))
+	u, err := url.Parse(lines[len(lines)-1])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return u.Query().Get("client_id")
 }
 
 // find looks a program up on the desk's path.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -116,6 +117,23 @@ func TestH5TheGoSDKAsksForMoreWhenAToolNeedsIt(t *testing.T) {
 	if said, err := c.call(t.Context(), "get_task", map[string]any{"task": "WEB-1"}); err != nil || !strings.Contains(said, "by the Go SDK") {
 		t.Errorf("get_task: %v %s", err, said)
 	}
+	// What it could do before, it still can.
+	if said, err := c.call(t.Context(), "list_projects", nil); err != nil || !strings.Contains(said, "WEB") || c.asked.Load() != 2 {
+		t.Errorf("list_projects afterwards: %v %s", err, said)
+	}
+	if scopes := strings.Join(scopesOf(d, c.presented()), " "); !strings.Contains(scopes, "projects:read") || !strings.Contains(scopes, "tasks:write") {
+		t.Errorf("it holds %s", scopes)
+	}
+}
+
+// scopesOf are those that a token holds.
+func scopesOf(d *desk, value string) []string {
+	var me struct{ Token struct{ Scopes []string } }
+	r := d.server.Anonymous().With(value).Do("GET", "/me", nil).Want(http.StatusOK)
+	if err := json.Unmarshal(r.Body, &me); err != nil {
+		d.t.Fatal(err)
+	}
+	return me.Token.Scopes
 }
 
 // P6, Done when 3: an admin revokes an agent on one node while its client calls a hundred times a second on another. What
@@ -134,15 +152,7 @@ func TestP6ARevocationOnAnotherNodeEndsAnAgentInTheMiddleOfItsCalls(t *testing.T
 	}
 	value := c.presented()
 
-	// C3: clients of both eras, on both nodes, with nothing remembered between one call and the next.
-	const params = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}`
-	for _, node := range []*harness.Server{d.server, other} {
-		agent := node.Anonymous().With(value)
-		accept := []string{"Accept", "application/json, text/event-stream"}
-		agent.Do("POST", "/mcp", params+`}}`, append(accept, "Mcp-Protocol-Version", "2025-11-25")...).Want(http.StatusOK)
-		agent.Do("POST", "/mcp", params+`,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
-			append(accept, "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "whoami")...).Want(http.StatusOK)
-	}
+	bothEras(t, value, d.server, other)
 
 	type answer struct {
 		began     time.Time
@@ -196,6 +206,16 @@ func TestP6ARevocationOnAnotherNodeEndsAnAgentInTheMiddleOfItsCalls(t *testing.T
 		t.Errorf("only %d calls before, %d after", before, after)
 	}
 
+	// G1: its owner, too, from their settings, by way of the other node.
+	mine, live := d.token("tasks:read", "projects:read")
+	if status, _, err := plainCall(t.Context(), d.url(), live); err != nil || status != http.StatusOK {
+		t.Errorf("before its owner revokes it: %d %v", status, err)
+	}
+	other.SignIn(owner).Do("DELETE", "/tokens/"+mine, nil).Want(http.StatusOK)
+	if status, _, err := plainCall(t.Context(), d.url(), live); err != nil || status != http.StatusUnauthorized {
+		t.Errorf("after its owner revoked it: %d %v", status, err)
+	}
+
 	// The client, too: it asks its person.
 	if n := c.asked.Load(); n != 1 {
 		t.Fatalf("asked %d times before it called again", n)
@@ -207,6 +227,59 @@ func TestP6ARevocationOnAnotherNodeEndsAnAgentInTheMiddleOfItsCalls(t *testing.T
 	if n := c.asked.Load(); n != 2 || c.presented() == value {
 		t.Errorf("asked %d times, and presents the same value: %v", n, c.presented() == value)
 	}
+}
+
+// bothEras is C3: clients that begin with initialize, of each revision that does, and clients that do not, side by side, each
+// request of each on the other of two nodes, which share nothing but their database.
+func bothEras(t *testing.T, value string, nodes ...*harness.Server) {
+	t.Helper()
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"new","version":"1"}}`
+	type step struct{ body, want string }
+	eras := map[string][]step{"2026-07-28": {
+		{`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{` + meta + `}}`, `"supportedVersions"`},
+		{`{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{` + meta + `}}`, `"list_projects"`},
+		{`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"whoami","arguments":{},` + meta + `}}`, "Maya"},
+	}}
+	for _, revision := range []string{"2025-03-26", "2025-06-18", "2025-11-25"} {
+		eras[revision] = []step{
+			{`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"` + revision + `","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}`, `"protocolVersion":"` + revision + `"`},
+			{`{"jsonrpc":"2.0","method":"notifications/initialized"}`, ""},
+			{`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`, `"list_projects"`},
+			{`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`, "Maya"},
+		}
+	}
+	method := regexp.MustCompile(`"method":"([a-z/]+)"`)
+	var clients sync.WaitGroup
+	for revision, steps := range eras {
+		for first := range nodes {
+			clients.Go(func() {
+				for round := range 5 {
+					for i, s := range steps {
+						headers := []string{"Accept", "application/json, text/event-stream"}
+						if !strings.Contains(s.body, `"initialize"`) {
+							headers = append(headers, "Mcp-Protocol-Version", revision)
+						}
+						if revision == "2026-07-28" {
+							headers = append(headers, "Mcp-Method", method.FindStringSubmatch(s.body)[1])
+						}
+						if revision == "2026-07-28" && strings.Contains(s.body, "tools/call") {
+							headers = append(headers, "Mcp-Name", "whoami")
+						}
+						node := nodes[(first+round+i)%len(nodes)]
+						r, err := node.Anonymous().With(value).Try("POST", "/mcp", s.body, headers...)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if r.Status >= 300 || !strings.Contains(string(r.Body), s.want) {
+							t.Errorf("%s, %s: %d %s", revision, s.body, r.Status, r.Body)
+						}
+					}
+				}
+			})
+		}
+	}
+	clients.Wait()
 }
 
 // plainCall calls a tool without a client.
@@ -253,7 +326,7 @@ func TestH5TheTypeScriptSDKsAskForMoreWhenAToolNeedsIt(t *testing.T) {
 			if len(told.Asked) != 2 || strings.Contains(told.Asked[0], "write") || !strings.Contains(told.Asked[1], "tasks:write") || !strings.Contains(told.Asked[1], "projects:read") {
 				t.Errorf("its person was asked for %q", told.Asked)
 			}
-			if len(told.Wrote.Tasks) != 1 || told.Wrote.Tasks[0].Ref != "WEB-1" || !strings.Contains(told.Scope, "tasks:write") {
+			if len(told.Wrote.Tasks) != 1 || told.Wrote.Tasks[0].Ref != "WEB-1" || !strings.Contains(told.Scope, "tasks:write") || !strings.Contains(told.Scope, "projects:read") {
 				t.Errorf("afterwards: %s", out)
 			}
 		})

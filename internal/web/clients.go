@@ -39,8 +39,8 @@ var mcpClients = []mcpClient{
 		ID: "claude-code", Name: "Claude Code", Source: "https://code.claude.com/docs/en/mcp", Checked: checkedOn,
 		SignIn: []snippet{{"In a shell", "claude mcp add --transport http --scope user {name} {url}\nclaude mcp login {name}"}},
 		Bearer: []snippet{
-			{"In a shell", `claude mcp add --transport http --scope user {name} {url} --header "Authorization: Bearer {value}"`},
-			{"Or for a team, in .mcp.json, with the token in each one's environment", `{
+			{"In a shell; Claude Code keeps the value in its settings", `claude mcp add --transport http --scope user {name} {url} --header "Authorization: Bearer {value}"`},
+			{"Or for a team, in .mcp.json; Claude Code asks everyone once whether to use it", `{
   "mcpServers": {
     "{name}": {
       "type": "http",
@@ -49,6 +49,7 @@ var mcpClients = []mcpClient{
     }
   }
 }`},
+			{"With that file, in the shell that starts it", exportLine},
 		},
 	},
 	{

@@ -86,8 +86,12 @@ func TestH6ClientsReadWhatThePagesShow(t *testing.T) {
 	value := regexp.MustCompile(`carnet_agt_\w+`).FindString(d.one(with, "--header"))
 	d.put(d.one(with, "mcpServers"), ".mcp.json")
 	d.put(`{"enableAllProjectMcpServers": true}`, ".claude", "settings.json")
+	export := d.one(with, "export ")
+	if !strings.Contains(export, value) {
+		t.Errorf("another value is exported: %s", export)
+	}
+	d.run("carnet: "+d.url()+" (HTTP) - ✔ Connected", "sh", "-c", export+"; claude mcp list")
 	d.env = append(d.env, "CARNET_AGENT_TOKEN="+value)
-	d.run("carnet: "+d.url()+" (HTTP) - ✔ Connected", "claude", "mcp", "list")
 
 	// Codex: its file and the variable; then the line for the shell.
 	without, with := d.shown("codex")

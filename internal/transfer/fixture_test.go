@@ -259,7 +259,7 @@ func older(t testing.TB, path string) {
 	onFile(t, path, `DELETE FROM goose_db_version WHERE version_id > 2`, `DROP INDEX changes_by_time`, `DROP TRIGGER tokens_change`,
 		`ALTER TABLE epoch DROP COLUMN mark`, `ALTER TABLE epoch DROP COLUMN prior`, `ALTER TABLE changes DROP COLUMN mark`,
 		`ALTER TABLE tokens DROP COLUMN resting_since`, `DROP TABLE rate_limits`,
-		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`, `DROP INDEX tokens_by_purpose`, `DROP INDEX comments_by_creation`, `DROP TRIGGER organizations_change`)
+		`CREATE TRIGGER tokens_change AFTER UPDATE OF name ON tokens BEGIN SELECT 1; END`, `DROP INDEX tokens_by_purpose`, `DROP INDEX comments_by_creation`, `DROP INDEX audit_events_by_token`, `DROP INDEX audit_events_of_token`, `DROP TRIGGER organizations_change`)
 	for table, columns := range map[string]string{
 		"organizations": "agents_off agent_scopes agent_destructive agent_max_days agent_write_rate", "tokens": "client_id paused_by pause_reason end_announced",
 		"tasks": "agent_name", "comments": "agent_name",

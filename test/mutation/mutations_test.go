@@ -85,7 +85,7 @@ var mutations = []mutation{
 	{"personal tokens are overseen", overseeFile, `" AND t.purpose = 'agent'"`, `" AND t.purpose <> ''"`},
 	{"agents of all organizations are listed", overseeFile, `"t.organization_id = " + args.Add(caller.Organization),`, `args.Add(caller.Organization) + " <> ''",`},
 	{"agents of all organizations are overseen", overseeFile, `" WHERE t.organization_id = " + args.Add(organizationID)`, `" WHERE " + args.Add(organizationID) + " <> ''"`},
-	{"all agents are a member's", tokenQueries, "AND (user_id = $3 OR CAST($3 AS text) = '') AND (client_name = $4 OR CAST($4 AS text) = '')\nORDER BY id LIMIT", "AND (user_id = $3 OR CAST($3 AS text) <> '-') AND (client_name = $4 OR CAST($4 AS text) = '')\nORDER BY id LIMIT"},
+	{"all agents are a member's", tokenQueries, "AND (user_id = $3 OR CAST($3 AS text) = '') AND (CAST($4 AS text) IN ('', client_name)\n    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')\nORDER BY id LIMIT", "AND (user_id = $3 OR CAST($3 AS text) <> '-') AND (CAST($4 AS text) IN ('', client_name)\n    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')\nORDER BY id LIMIT"},
 	{"owners resume what an admin paused", pauseFile, "if !paused && before.paused && !before.pausedBy(caller.UserID) {", "if !paused && before.paused && before.pausedBy(\"\") {"},
 	{"owners take an admin's pause over", pauseFile, "(!paused || !overseen || t.pausedBy(caller.UserID))", "(!paused || t.pausedBy(caller.UserID))"},
 	{"personal tokens are paused", pauseFile, "if before.purpose != access.Agent {", "if before.purpose != access.Agent && before.paused {"},

@@ -22,13 +22,15 @@ func sampleAgents() []tokenView {
 		return t
 	}
 	inDays := func(n int) *time.Time { t := sampleNow.Add(time.Duration(n)*aDay + 3*time.Hour); return &t }
-	return []tokenView{
+	list := []tokenView{
 		base(tokenView{ID: "tok_a1", Name: "Claude Code on my laptop", Prefix: "carnet_agt_7hQz81LmW0rT", Client: "Claude Code", Scopes: scopeViews([]string{"projects:read", "tasks:write", "comments:write"}), Restricted: true,
 			Projects: []projectName{{"prj_1", "WEB", "Customer portal"}}, CreatedAt: before(20 * aDay), CreatedFrom: "203.0.113.24", ExpiresAt: inDays(70), LastUsedAt: beforeRef(4 * time.Minute), LastUsedIP: "203.0.113.24", LastUsedClient: "claude-code/2.1.330 (cli)", Calls: 412}),
 		base(tokenView{ID: "tok_a2", Name: "Cursor", Prefix: "carnet_agt_Qd7RbbX20aPs", Client: "Cursor", ClientHost: "cursor.com", Scopes: scopeViews([]string{"projects:read", "tasks:read"}), CreatedAt: before(33 * aDay), ExpiresAt: inDays(5)}),
 		base(tokenView{ID: "tok_a3", Name: "Night shift", Prefix: "carnet_agt_mN0v9YtUo2Lk", State: "paused", Client: "Other MCP client", Scopes: scopeViews([]string{"tasks:write"}), CreatedAt: before(10 * aDay), ExpiresAt: inDays(80),
 			LastUsedAt: beforeRef(2 * time.Hour), LastUsedIP: "2001:db8:77::19", LastUsedClient: "python-httpx/0.28", Calls: 9120, PausedBy: "Priya Raman", PauseReason: "It closed tasks that nobody had looked at."}),
 	}
+	list[0].Scopes[2].Stopped, list[0].Stopped = true, true
+	return list
 }
 
 func sampleOverseen() []overseenView {

@@ -177,6 +177,8 @@ func list(t *testing.T, s *harness.Server, email, password string) []page {
 	s.Anonymous().With(value).Do("POST", "/projects/"+project+"/tasks", map[string]any{"title": "Sort the feedback of the beta"}).Want(http.StatusCreated)
 	byAgent := s.Anonymous().With(value).Do("POST", "/projects/"+project+"/tasks", map[string]any{"title": "Draft the release notes"}).Want(http.StatusCreated).Text("id")
 	fresh, _ := agent("Editor at home", "Cursor")
+	bound := session.Do("POST", "/tokens", map[string]any{"name": "Curious", "organization": slug, "purpose": "agent", "scopes": []string{"tasks:write", "members:read"}}).Want(http.StatusCreated).Text("token", "id")
+	session.Do("PATCH", "/organizations/"+slug+"/agent-policy", map[string]any{"scopes": []string{"projects:write", "tasks:write", "comments:write"}}).Want(http.StatusOK)
 	halted, _ := agent("Night shift", "Other MCP client")
 	session.Do("POST", "/organizations/"+slug+"/agents/"+halted+"/pause", map[string]any{"reason": "It closed tasks that nobody had looked at."}).Want(http.StatusOK)
 	gone, _ := agent("Old machine", "Codex")
@@ -249,6 +251,7 @@ func list(t *testing.T, s *harness.Server, email, password string) []page {
 		{name: "agents", path: agents, person: true},
 		{name: "agents-ended", path: agents + "?show=ended", person: true},
 		{name: "agent-clients", path: agents + "/connect", person: true},
+		{name: "agent-clients-unknown", path: agents + "/connect?client=nobody", person: true},
 		{name: "agent-connect", path: agents + "/connect?client=cursor", person: true, do: func(b *tab) {
 			b.choose("scope.tasks", "write")
 			b.summarizes("read and change tasks")
@@ -261,6 +264,8 @@ func list(t *testing.T, s *harness.Server, email, password string) []page {
 		}},
 		{name: "agent", path: agents + "/" + working, person: true},
 		{name: "agent-fresh", path: agents + "/" + fresh, person: true},
+		{name: "agent-bound", path: agents + "/" + bound, person: true},
+		{name: "agent-bound-grant", path: agents + "/" + bound + "/grant", person: true},
 		{name: "agent-paused", path: agents + "/" + halted, person: true},
 		{name: "agent-revoked", path: agents + "/" + gone, person: true},
 		{name: "agent-grant", path: agents + "/" + working + "/grant", person: true},

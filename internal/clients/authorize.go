@@ -49,6 +49,9 @@ const beginsPerMinute = 120
 // Begin takes an authorization request in (RFC 6749 section 4.1.1), for the browser that sent it. Until client and redirect
 // URI are known to belong together the error is a problem for a page; what is wrong afterwards is told to the client.
 func (s *Service) Begin(ctx context.Context, query url.Values, browser string) (Begun, error) {
+	if err := s.countBegin(ctx); err != nil {
+		return Begun{}, err
+	}
 	client, redirectURI, err := s.sender(ctx, query)
 	if err != nil {
 		return Begun{}, err
@@ -68,18 +71,6 @@ func (s *Service) Begin(ctx context.Context, query url.Values, browser string) (
 	}
 	handle, now := secret(), s.Now()
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if from := request.From(ctx).Network(); from != "" {
-			begins := allowance.Allowance{Source: "authorize:" + from, Most: beginsPerMinute, Period: time.Minute}
-			room, err := begins.Take(ctx, tx, now, 1)
-			if err != nil {
-				return err
-			}
-			if !room {
-				e := problem.New(problem.RateLimited, "Too many programs ask to be let in from where you are. Wait a minute, then start again from yours.")
-				e.RetryAfter, e.Limit = begins.Wait(), beginsPerMinute
-				return e
-			}
-		}
 		return rows.New(tx).InsertRequest(ctx, rows.InsertRequestParams{
 			Digest: digestOf(handle), Browser: digestOf(browser), ClientID: client.ID, RedirectUri: redirectURI, State: state, Challenge: ask.challenge,
 			Scopes: ask.scopes.Bits(), CreatedAt: db.Micros(now), ExpiresAt: db.Micros(now.Add(requestLife)),
@@ -89,6 +80,22 @@ func (s *Service) Begin(ctx context.Context, query url.Values, browser string) (
 		return Begun{}, fmt.Errorf("keep an authorization request: %w", err)
 	}
 	return Begun{Handle: handle}, nil
+}
+
+// countBegin counts a request before anything is looked up for it: whoever sends it, a document may have to be fetched.
+func (s *Service) countBegin(ctx context.Context) error {
+	from := request.From(ctx).Network()
+	if from == "" {
+		return nil
+	}
+	begins := allowance.Allowance{Source: "authorize:" + from, Most: beginsPerMinute, Period: time.Minute}
+	room, err := allowance.Use(ctx, s.DB, begins, s.Now())
+	if err != nil || room {
+		return err
+	}
+	e := problem.New(problem.RateLimited, "Too many programs ask to be let in from where you are. Wait a minute, then start again from yours.")
+	e.RetryAfter, e.Limit = begins.Wait(), beginsPerMinute
+	return e
 }
 
 // sender returns the client of a request and where its person is sent back to. Whatever is wrong with these is told to the

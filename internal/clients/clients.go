@@ -47,6 +47,7 @@ type Config struct {
 type Service struct {
 	Config
 	fetcher *http.Client
+	failed  failures
 }
 
 // New returns the service.

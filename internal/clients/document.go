@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -13,8 +14,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"carnet/internal/clients/rows"
 	"carnet/internal/db"
@@ -26,6 +29,8 @@ const (
 	documentTimeout = 5 * time.Second
 	shortestFresh   = 5 * time.Minute
 	longestFresh    = 24 * time.Hour
+	// retryAfter is how long it takes until a document is asked for again that could not be fetched, or that refuses.
+	retryAfter = time.Minute
 )
 
 // document is what a client says about itself at its id
@@ -48,8 +53,8 @@ var pinned = map[string]document{
 	},
 }
 
-// described returns the client that the document at its id describes: a copy that is fresh, the document, or the last good
-// copy, or a pinned one.
+// described returns the client that the document at its id describes: a copy that is fresh, the document, or, when it cannot
+// be fetched, the last copy, or a pinned one.
 func (s *Service) described(ctx context.Context, clientID string) (Client, error) {
 	if !s.Documents {
 		return Client{}, refuse(InvalidClient, "Clients cannot name themselves by an address here. Register at "+s.PublicURL+"/oauth/register.")
@@ -66,18 +71,16 @@ func (s *Service) described(ctx context.Context, clientID string) (Client, error
 	if have && db.Micros(s.Now()) < kept.FreshUntil {
 		return readDocument(clientID, u, []byte(kept.Document))
 	}
-	text, fresh, fetchErr := s.fetch(ctx, clientID)
-	if fetchErr == nil {
-		client, err := readDocument(clientID, u, text)
-		if err != nil {
-			return Client{}, err
+	if !s.failed.lately(clientID, s.Now()) {
+		text, fresh, err := s.fetch(ctx, clientID)
+		if err == nil {
+			return s.take(ctx, clientID, u, text, fresh)
 		}
-		now := s.Now()
-		return client, s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			return rows.New(tx).KeepDocument(ctx, rows.KeepDocumentParams{Url: clientID, Document: string(text), FetchedAt: db.Micros(now), FreshUntil: db.Micros(now.Add(fresh))})
-		})
+		s.Log.Warn("a client's document could not be fetched", "client", u.Host, "error", err)
+		if ctx.Err() == nil { // whoever hangs up must not make the document fail for others
+			s.failed.note(clientID, s.Now())
+		}
 	}
-	s.Log.Warn("a client's document could not be fetched", "client", u.Host, "error", fetchErr)
 	if have {
 		return readDocument(clientID, u, []byte(kept.Document))
 	}
@@ -85,7 +88,46 @@ func (s *Service) described(ctx context.Context, clientID string) (Client, error
 		d.ClientID = clientID
 		return d.client(u)
 	}
-	return Client{}, refuse(InvalidClient, "What the client says about itself could not be read at "+u.Host+". It may be out of reach of this server.")
+	return Client{}, refuse(InvalidClient, "What the client says about itself could not be read at "+u.Host+". It may be out of reach of this server, or be no client's document.")
+}
+
+// take keeps a document that was fetched, and returns the client that it describes. One that refuses is kept, too: it is the
+// latest word, and no older copy may let in whom it does not describe.
+func (s *Service) take(ctx context.Context, clientID string, u *url.URL, text []byte, fresh time.Duration) (Client, error) {
+	client, refusal := readDocument(clientID, u, text)
+	if refusal != nil {
+		fresh = retryAfter
+	}
+	now := s.Now()
+	err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return rows.New(tx).KeepDocument(ctx, rows.KeepDocumentParams{Url: clientID, Document: string(text), FetchedAt: db.Micros(now), FreshUntil: db.Micros(now.Add(fresh))})
+	})
+	return client, cmp.Or(err, refusal)
+}
+
+// failures are the documents that could not be fetched a moment ago: the several look-ups of one consent need not each wait.
+type failures struct {
+	mu    sync.Mutex
+	until map[string]time.Time // by client id; guarded by mu
+}
+
+// mostFailures bounds what is remembered, with ids that anybody can choose.
+const mostFailures = 1000
+
+func (f *failures) lately(clientID string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return now.Before(f.until[clientID])
+}
+
+// note remembers a failure. Rather than grow without end it forgets the others, which costs them a fetch.
+func (f *failures) note(clientID string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.until == nil || len(f.until) >= mostFailures {
+		f.until = map[string]time.Time{}
+	}
+	f.until[clientID] = now.Add(retryAfter)
 }
 
 // documentURL checks the address that is a client's id: https, a path, no query that would hide one, no user, no fragment.
@@ -169,7 +211,8 @@ var reservedRanges = []netip.Prefix{
 	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"), netip.MustParsePrefix("5f00::/16"),
 }
 
-// fetch reads the document at an address, and how long it is fresh.
+// fetch reads the document at an address, and how long it is fresh. A page that stands where a document should, such as a
+// protection against bots puts there, is no document.
 func (s *Service) fetch(ctx context.Context, address string) (text []byte, fresh time.Duration, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -191,6 +234,10 @@ func (s *Service) fetch(ctx context.Context, address string) (text []byte, fresh
 	}
 	if len(text) > documentLimit {
 		return nil, 0, errors.New("the document is too large")
+	}
+	var d document
+	if !utf8.Valid(text) || json.Unmarshal(text, &d) != nil || d.ClientID == "" {
+		return nil, 0, errors.New("what is there describes no client")
 	}
 	return text, freshness(answer.Header.Get("Cache-Control")), nil
 }

@@ -43,7 +43,8 @@ var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 var errBurnt = refuse(InvalidGrant, "The code does not hold: it is wrong, older than a minute, used before, or was given to somebody else. Sign in again.")
 
 // Exchange gives a client its token for a code, once. A code that does not come with everything that it was given for is
-// burnt. One that is used again ends the token that it was used for: somebody else has it (RFC 9700 section 4.5).
+// burnt. One that is used again ends the token that it was used for: somebody else has it (RFC 6749 section 4.1.2, RFC 9700
+// section 4.5). Of several at once one gets the token, and the next ends it: nobody can tell which of them is the thief.
 func (s *Service) Exchange(ctx context.Context, e Exchange) (Fetched, error) {
 	switch {
 	case e.GrantType == "":
@@ -55,9 +56,6 @@ func (s *Service) Exchange(ctx context.Context, e Exchange) (Fetched, error) {
 	}
 	client, err := s.authenticate(ctx, s.DB.Read(), e.Credentials)
 	if err != nil {
-		return Fetched{}, err
-	}
-	if err := s.canonical(e.Resource); err != nil {
 		return Fetched{}, err
 	}
 	var issued tokens.Issued
@@ -101,6 +99,9 @@ func (s *Service) redeem(ctx context.Context, tx *sql.Tx, client Client, e Excha
 	}
 	if n == 0 || !s.fits(code, client, e) {
 		return issued, errBurnt, nil
+	}
+	if refusal := s.canonical(e.Resource); refusal != nil {
+		return issued, refusal, nil
 	}
 	approval := tokens.Approval{
 		UserID: code.UserID, SessionID: code.SessionID, OrganizationID: code.OrganizationID, Name: code.Name, Scopes: access.ScopesFromBits(code.Scopes),

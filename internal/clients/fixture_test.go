@@ -17,9 +17,11 @@ import (
 	"carnet/internal/clients"
 	"carnet/internal/house"
 	"carnet/internal/lastuse"
+	"carnet/internal/optional"
 	"carnet/internal/org"
 	"carnet/internal/problem"
 	"carnet/internal/storetest"
+	"carnet/internal/work"
 )
 
 const (
@@ -187,6 +189,39 @@ func (w *town) count(query string, args ...any) (n int) {
 	w.t.Helper()
 	must(w.t, w.DB.Read().QueryRowContext(w.t.Context(), query, args...).Scan(&n))
 	return n
+}
+
+// rows returns what a query finds, by the names of its columns.
+func (w *town) rows(query string, args ...any) (list []map[string]any) {
+	w.t.Helper()
+	found, err := w.DB.Read().QueryContext(w.t.Context(), query, args...)
+	must(w.t, err)
+	defer func() { _ = found.Close() }()
+	names, err := found.Columns()
+	must(w.t, err)
+	for found.Next() {
+		values, into := make([]any, len(names)), make([]any, len(names))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		must(w.t, found.Scan(into...))
+		row := map[string]any{}
+		for i, name := range names {
+			row[name] = values[i]
+		}
+		list = append(list, row)
+	}
+	must(w.t, found.Err())
+	return list
+}
+
+// project makes a project in the owner's organization.
+func (w *town) project(key string) (id string) {
+	w.t.Helper()
+	in, _ := w.maya.In("acme")
+	p, err := w.Work.CreateProject(w.t.Context(), in, work.NewProject{ProjectFields: work.ProjectFields{Key: optional.Of(key), Name: optional.Of(key)}})
+	must(w.t, err)
+	return p.ID
 }
 
 func (w *town) execute(statement string, args ...any) {

@@ -91,10 +91,12 @@ func TestE1NobodyIsSentToAnAddressThatIsNotTheClients(t *testing.T) {
 				t.Errorf("%v: %+v, %v", changes, b, err)
 			}
 		}
-		twice := w.query()
-		twice.Add("client_id", w.client.ID)
-		if b, err := w.Clients.Begin(t.Context(), twice, browser); !problem.Is(err, problem.RequestMalformed) {
-			t.Errorf("two clients: %+v, %v", b, err)
+		for _, name := range []string{"client_id", "redirect_uri"} {
+			twice := w.query()
+			twice.Add(name, twice.Get(name))
+			if b, err := w.Clients.Begin(t.Context(), twice, browser); !problem.Is(err, problem.RequestMalformed) || b.Handle != "" || b.RedirectTo != "" {
+				t.Errorf("E5 %s twice: %+v, %v", name, b, err)
+			}
 		}
 		w.begin("redirect_uri", "http://127.0.0.1:49152/callback")
 	})
@@ -123,10 +125,16 @@ func TestE3ToE5WhatIsWrongIsToldToTheClient(t *testing.T) {
 				t.Errorf("%v: %+v", c.changes, b)
 			}
 		}
-		twice := w.query()
-		twice.Add("scope", "tasks:read")
-		if b, err := w.Clients.Begin(t.Context(), twice, browser); err != nil || !strings.Contains(b.RedirectTo, "error=invalid_request") {
-			t.Errorf("E5 two scopes: %+v, %v", b, err)
+		for _, name := range []string{"response_type", "state", "scope", "code_challenge", "code_challenge_method", "prompt"} {
+			twice := w.query("prompt", "consent")
+			twice.Add(name, twice.Get(name))
+			b, err := w.Clients.Begin(t.Context(), twice, browser)
+			must(t, err)
+			u, err := url.Parse(b.RedirectTo)
+			must(t, err)
+			if q := u.Query(); b.Handle != "" || !strings.HasPrefix(b.RedirectTo, callback+"?") || q.Get("error") != "invalid_request" || q.Get("iss") != issuer || q.Get("state") != "st&te" {
+				t.Errorf("E5 %s twice: %+v", name, b)
+			}
 		}
 		w.begin("prompt", "consent", "unknown", "1", "resource", "")
 		handle := w.begin("resource", "HTTPS://Carnet.Example/mcp/")
@@ -173,6 +181,29 @@ func TestE6ARequestIsAnsweredOnceInItsBrowser(t *testing.T) {
 		}
 		if n := w.count(`SELECT count(*) FROM audit_events WHERE action = 'consent.denied'`); n != 1 {
 			t.Errorf("%d denials are on record", n)
+		}
+	})
+}
+
+// E12: after a no there is nothing that could be approved, and nothing is left of it but the record.
+func TestE12AfterADenialNothingIsGranted(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		handle := w.begin()
+		_, err := w.Clients.Deny(t.Context(), w.maya, handle, browser)
+		must(t, err)
+		d := clients.Decision{Handle: handle, Browser: browser, Organization: "acme", Scopes: []string{"tasks:read"}, Days: 30}
+		_, err = w.Clients.Approve(t.Context(), w.maya, d)
+		problemIs(t, "approved after it was denied", err, problem.NotFound)
+		_, err = w.Clients.Show(t.Context(), w.maya, handle, browser)
+		problemIs(t, "shown after it was denied", err, problem.NotFound)
+		_, err = w.Clients.Deny(t.Context(), w.maya, handle, browser)
+		problemIs(t, "denied twice", err, problem.NotFound)
+		if n := w.count(`SELECT count(*) FROM authorization_codes`) + w.count(`SELECT count(*) FROM tokens`); n != 0 {
+			t.Errorf("%d codes and tokens are there", n)
+		}
+		if n := w.count(`SELECT count(*) FROM audit_events WHERE action LIKE 'consent.%'`); n != 1 {
+			t.Errorf("%d events are on record", n)
 		}
 	})
 }
@@ -245,7 +276,7 @@ func TestF2ToF5ACodeIsFetchedOnceByWhomItIsFor(t *testing.T) {
 			"no client":                  {func(e *clients.Exchange) { e.ID = "" }, []string{clients.InvalidRequest}, false},
 			"D8 an unknown client":       {func(e *clients.Exchange) { e.ID = "cli_00000000000000000000000000" }, []string{clients.InvalidClient}, false},
 			"a secret that there is not": {func(e *clients.Exchange) { e.Secret = "x" }, []string{clients.InvalidClient}, false},
-			"another resource":           {func(e *clients.Exchange) { e.Resource = []string{"https://evil.example/mcp"} }, []string{clients.InvalidTarget}, false},
+			"another resource":           {func(e *clients.Exchange) { e.Resource = []string{"https://evil.example/mcp"} }, []string{clients.InvalidTarget}, true},
 			"a made-up code":             {func(e *clients.Exchange) { e.Code = "made up" }, []string{clients.InvalidGrant}, false},
 			"another verifier":           {func(e *clients.Exchange) { e.Verifier = strings.Repeat("x", 43) }, []string{clients.InvalidGrant}, true},
 			"a short verifier":           {func(e *clients.Exchange) { e.Verifier = "short" }, []string{clients.InvalidGrant}, true},
@@ -296,7 +327,8 @@ func TestF2ToF5ACodeIsFetchedOnceByWhomItIsFor(t *testing.T) {
 	})
 }
 
-// F2: of many exchanges at once, one succeeds.
+// F2: of many exchanges at once, exactly one succeeds, and the next ends the token that it got: a code that comes again is in
+// somebody else's hands, and nobody can tell whose (RFC 6749 section 4.1.2, RFC 9700 section 4.5).
 func TestF2OneOfManyExchangesSucceeds(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, w *town) {
@@ -304,20 +336,23 @@ func TestF2OneOfManyExchangesSucceeds(t *testing.T) {
 			code := w.approve(w.maya, nil)
 			var wg sync.WaitGroup
 			var mu sync.Mutex
-			fetched := 0
+			var fetched []string
 			for range 8 {
 				wg.Go(func() {
-					if _, err := w.exchange(code, nil); err == nil {
+					if f, err := w.exchange(code, nil); err == nil {
 						mu.Lock()
-						fetched++
+						fetched = append(fetched, f.AccessToken)
 						mu.Unlock()
 					}
 				})
 			}
 			wg.Wait()
-			if fetched != 1 {
-				t.Fatalf("%d exchanges succeeded", fetched)
+			if len(fetched) != 1 || w.holds(fetched[0]) {
+				t.Fatalf("%d exchanges succeeded, and a token is left", len(fetched))
 			}
+		}
+		if n := w.count(`SELECT count(*) FROM tokens WHERE revoke_reason = 'its sign-in code was used twice'`); n != 5 || w.count(`SELECT count(*) FROM tokens`) != 5 {
+			t.Errorf("%d tokens ended for that reason", n)
 		}
 	})
 }

@@ -98,9 +98,10 @@ func TestATheDocumentsSayWhatThereIs(t *testing.T) {
 	const public = "https://carnet.example"
 	for _, documents := range []bool{false, true} {
 		w := newTown(t, public, house.Plan{Documents: documents}, true)
+		forged := []string{"Host", "evil.example", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "http", "X-Forwarded-Port", "81", "Forwarded", "host=evil.example;proto=http"}
 		var first string
 		for _, path := range []string{"/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"} {
-			for _, headers := range [][]string{nil, {"Host", "evil.example", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "http", "Forwarded", "host=evil.example"}} {
+			for _, headers := range [][]string{nil, forged} {
 				r := w.send("GET", path, "", "", headers...)
 				if r.status != http.StatusOK || r.header.Get("Content-Type") != jsonKind || r.header.Get("Access-Control-Allow-Origin") != "*" ||
 					r.body["resource"] != public+"/mcp" || !reflect.DeepEqual(r.body["authorization_servers"], []any{public}) || !reflect.DeepEqual(r.body["bearer_methods_supported"], []any{"header"}) ||
@@ -115,7 +116,10 @@ func TestATheDocumentsSayWhatThereIs(t *testing.T) {
 				}
 			}
 		}
-		r := w.send("GET", "/.well-known/oauth-authorization-server", "", "", "X-Forwarded-Host", "evil.example")
+		r := w.send("GET", "/.well-known/oauth-authorization-server", "", "")
+		if other := w.send("GET", "/.well-known/oauth-authorization-server", "", "", forged...); other.status != http.StatusOK || other.text != r.text {
+			t.Errorf("A7: forged headers make it %d %s", other.status, other.text)
+		}
 		want := map[string]any{
 			"issuer": public, "authorization_endpoint": public + "/oauth/authorize", "token_endpoint": public + "/oauth/token", "registration_endpoint": public + "/oauth/register",
 			"revocation_endpoint": public + "/oauth/revoke", "authorization_response_iss_parameter_supported": true,

@@ -6,10 +6,18 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"carnet/internal/clients"
+)
+
+var (
+	offeredDays = regexp.MustCompile(`name="expiry" value="([^"]*)"( checked)?`)
+	tickedScope = regexp.MustCompile(`name="scope\.([a-z]+)" value="([a-z]+)" aria-label="[^"]*" checked`)
 )
 
 const (
@@ -30,12 +38,16 @@ func (w *town) registered(name, redirect, scope string) (id, authorize string) {
 	if err := json.NewDecoder(answer.Body).Decode(&r); err != nil || answer.StatusCode != http.StatusCreated {
 		w.t.Fatalf("registered with %d, %v", answer.StatusCode, err)
 	}
+	return r.ID, requestOf(r.ID, redirect, scope) + "&" + url.Values{"resource": {w.url + "/mcp"}}.Encode()
+}
+
+// requestOf is the address that a program opens.
+func requestOf(id, redirect, scope string) string {
 	sum := sha256.Sum256([]byte(verifier))
-	query := url.Values{
-		"response_type": {"code"}, "client_id": {r.ID}, "redirect_uri": {redirect}, "state": {"xyz"}, "scope": {scope},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"}, "resource": {w.url + "/mcp"},
-	}
-	return r.ID, "/oauth/authorize?" + query.Encode()
+	return "/oauth/authorize?" + url.Values{
+		"response_type": {"code"}, "client_id": {id}, "redirect_uri": {redirect}, "state": {"xyz"}, "scope": {scope},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
+	}.Encode()
 }
 
 // fetch gives a code in and returns the status and the answer.
@@ -54,6 +66,27 @@ func (w *town) fetch(form url.Values) (int, map[string]any) {
 		w.t.Errorf("F1: the answer may be kept: %v", answer.Header)
 	}
 	return answer.StatusCode, body
+}
+
+// fetched gives the code in that the browser leads back with, and returns the value of the token.
+func (w *town) fetched(id string, b *browser) (value string) {
+	w.t.Helper()
+	form := url.Values{"grant_type": {"authorization_code"}, "client_id": {id}, "code": {b.back().Get("code")}, "redirect_uri": {callback}, "code_verifier": {verifier}}
+	status, got := w.fetch(form)
+	value, _ = got["access_token"].(string)
+	if status != http.StatusOK || value == "" {
+		w.t.Fatalf("fetched %d %v", status, got)
+	}
+	return value
+}
+
+// isGuarded checks that the page is shown in no frame, and that nobody learns its address (RFC 9700 sections 4.2 and 4.16).
+func (b *browser) isGuarded() {
+	b.town.t.Helper()
+	directives := strings.Split(b.header.Get("Content-Security-Policy"), "; ")
+	if !slices.Contains(directives, "frame-ancestors 'none'") || b.header.Get("X-Frame-Options") != "DENY" || b.header.Get("Referrer-Policy") != "no-referrer" {
+		b.town.t.Errorf("E10: %s is not guarded: %v", b.path, b.header)
+	}
 }
 
 // enter signs in on the page that asks for it, and goes on to where the person was.
@@ -88,11 +121,7 @@ func TestConsentWithoutScripts(t *testing.T) {
 	b.enter("maya@example.com")
 	b.is(http.StatusOK, "Let Claude &lt;b&gt;Code&lt;/b&gt; act for you?", "Unverified", "127.0.0.1:3118", "maya@example.com", "Use another account", "Acts as you in ACME", "read and change tasks", "It expires on")
 	here := b.path
-	for _, header := range []string{"Content-Security-Policy", "X-Frame-Options", "Referrer-Policy"} {
-		if b.header.Get(header) == "" {
-			t.Errorf("E10: no %s", header)
-		}
-	}
+	b.isGuarded()
 	if !strings.Contains(b.body, `name="scope.tasks" value="write" aria-label="Tasks: write" checked`) || strings.Contains(b.body, `name="scope.comments" value="write" aria-label="Comments: write" checked`) {
 		t.Error("E8: what is ticked is not what was asked for")
 	}
@@ -107,7 +136,7 @@ func TestConsentWithoutScripts(t *testing.T) {
 	b.post(here, append(b.hidden(), "organization", "nowhere", "scope.tasks", "read", "expiry", "7")...)
 	b.is(http.StatusUnprocessableEntity, "Choose one of your organizations")
 	b.post(here, append(b.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "7", "name", "Laptop")...)
-	b.is(http.StatusOK, "is let in", "Go on to")
+	b.is(http.StatusOK, "is let in", "Go on to").isGuarded()
 	said := b.back()
 	if said.Get("state") != "xyz" || said.Get("iss") != w.url || said.Get("code") == "" {
 		t.Fatalf("E13: the client is told %v", said)
@@ -150,6 +179,187 @@ func TestConsentIsDeniedAndAccountsAreSwitched(t *testing.T) {
 	if said := b.back(); said.Get("error") != "access_denied" || said.Get("state") != "xyz" || said.Get("iss") != w.url || said.Has("code") {
 		t.Errorf("E12: the client is told %v", said)
 	}
+	b.get(here).is(http.StatusNotFound, "This request is over")
+	b.post(here, "organization", "other", "scope.tasks", "read", "expiry", "30").is(http.StatusNotFound, "This request is over")
+	b.get("/settings/agents").is(http.StatusOK, "No agents yet")
+}
+
+// E10: a page of another site can neither approve nor deny for somebody who is signed in.
+func TestE10AnotherSiteDecidesNothing(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	w.owner("maya", "acme")
+	_, authorize := w.registered("Cursor", callback, "tasks:read")
+	b := w.signIn("maya@example.com")
+	b.get(authorize).is(http.StatusOK)
+	here, form := b.path, url.Values{"organization": {"acme"}, "scope.tasks": {"read"}, "expiry": {"30"}}
+	for _, header := range [][2]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
+		for _, path := range []string{here, here + "/deny"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+path, strings.NewReader(form.Encode()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set(header[0], header[1])
+			if b.send(r); b.status != http.StatusForbidden || !strings.Contains(b.body, "cross_origin") {
+				t.Errorf("%v to %s: %d %s", header, path, b.status, b.body)
+			}
+		}
+	}
+	b.get(here).is(http.StatusOK, "Let Cursor act for you?") // nothing was decided
+	cookies := 0
+	fresh := w.browser()
+	fresh.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, cookie := range fresh.get(authorize).header["Set-Cookie"] {
+		cookies++
+		if !strings.Contains(cookie, "; HttpOnly") || !strings.Contains(cookie, "; SameSite=Lax") {
+			t.Errorf("the cookie of a request is %s", cookie)
+		}
+	}
+	if cookies != 1 {
+		t.Errorf("%d cookies are set", cookies)
+	}
+}
+
+// S4, F3: what the person chooses on the page is what the token reaches.
+func TestConsentForSomeProjectsReachesNoOthers(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	maya := w.owner("maya", "acme")
+	inside, outside := maya.project("acme", "WEB", "Website"), maya.project("acme", "OPS", "Operations")
+	id, authorize := w.registered("Cursor", callback, "projects:read")
+	maya.get(authorize).is(http.StatusOK)
+	here, form := maya.path, append(maya.hidden(), "organization", "acme", "scope.projects", "read", "reach", "chosen", "expiry", "30")
+	maya.post(here, form...).is(http.StatusUnprocessableEntity, "projects-error")
+	maya.post(here, append(form, "projects", inside)...).is(http.StatusOK, "is let in")
+	value := w.fetched(id, maya)
+	if status, _ := w.call("GET", "/projects/"+inside, value, ""); status != http.StatusOK {
+		t.Errorf("inside: %d", status)
+	}
+	if status, _ := w.call("GET", "/projects/"+outside, value, ""); status != http.StatusNotFound {
+		t.Errorf("outside: %d", status)
+	}
+	maya.get("/settings/agents/"+maya.get("/settings/agents").found(agentPath)).is(http.StatusOK, "Website").lacks("Operations")
+}
+
+// E7: the page says where a document that describes the client is, and whether it leads back to this device; it proposes as
+// long a life as there can be, and says when agents are turned off.
+func TestE7ThePageSaysWhoAsksAndForHowLong(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	maya := w.owner("maya", "acme")
+	w.Clients.Documents = true
+	const id, site = "https://agents.example/client.json", "https://agents.example/cb"
+	w.execute(`INSERT INTO client_documents (url, document, fetched_at, fresh_until) VALUES ($1, $2, 0, $3)`,
+		id, `{"client_id":"`+id+`","client_name":"Robot","redirect_uris":["`+callback+`","`+site+`"]}`, time.Now().Add(time.Hour).UnixMicro())
+	const here, anybody, unverified = "It runs on this device", "Anybody can register", "Unverified"
+	maya.get(requestOf(id, callback, "tasks:read")).is(http.StatusOK, "Let Robot act for you?", "described by agents.example", "127.0.0.1:3118</dd>", here).lacks(anybody, unverified)
+	maya.get(requestOf(id, site, "tasks:read")).is(http.StatusOK, "described by agents.example", "agents.example</dd>").lacks(here, anybody, unverified)
+	_, local := w.registered("Robot", callback, "tasks:read")
+	maya.get(local).is(http.StatusOK, here, anybody, unverified).lacks("described by")
+	_, away := w.registered("Robot", "https://evil.example/cb", "tasks:read")
+	maya.get(away).is(http.StatusOK, "evil.example</dd>", anybody, unverified).lacks(here, "described by")
+
+	// Ninety days are proposed, or what the organization allows at most.
+	days := func(b *browser) (list string) {
+		for _, match := range offeredDays.FindAllStringSubmatch(b.body, -1) {
+			list += match[1] + match[2] + ";"
+		}
+		return list
+	}
+	if got := days(maya); got != "7;30;60;90 checked;" {
+		t.Errorf("on offer: %s", got)
+	}
+	policy := "/organizations/acme/agents/policy"
+	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "45", "writes_per_hour", "").is(http.StatusOK, "The policy is saved")
+	if got := days(maya.get(local).is(http.StatusOK, "ACME allows agents 45 days at most")); got != "7;30;45 checked;" {
+		t.Errorf("on offer under the policy: %s", got)
+	}
+	maya.post(maya.path, append(maya.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "46")...).is(http.StatusUnprocessableEntity, "at most 45 days")
+
+	maya.get(local).lacks("Agents are turned off")
+	maya.post(policy, "enabled", "no", "scope.tasks", "write").is(http.StatusOK, "The policy is saved")
+	maya.get(local).is(http.StatusOK, "Agents are turned off in ACME", `type="submit" disabled>Let it in`)
+	maya.post(maya.path, append(maya.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "30")...).is(http.StatusUnprocessableEntity, "Agents are turned off in this organization")
+}
+
+// E8: what was asked for is proposed as far as it can be granted: reading where writing cannot be, and writing only when it
+// was asked for.
+func TestE8OnlyWhatWasAskedForAndCanBeGrantedIsProposed(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	maya := w.owner("maya", "acme")
+	ben := w.member("ben", "acme", "member")
+	everything := "projects:write tasks:write comments:write members:read audit:read"
+	for _, c := range []struct {
+		name, asked string
+		policy      []string
+		by          *browser
+		want        string
+	}{
+		{"nothing", "", nil, maya, ""},
+		{"what there is not", "tasks tasks:delete *", nil, maya, ""},
+		{"reading", "tasks:read comments:read", nil, maya, "tasks:read comments:read"},
+		{"some writing", "tasks:write comments:read", nil, maya, "tasks:write comments:read"},
+		{"everything, as its owner", everything, nil, maya, "projects:write tasks:write comments:write members:read audit:read"},
+		{"everything, as a member", everything, nil, ben, "projects:write tasks:write comments:write members:read"},
+		{"everything, where little is allowed", everything, []string{"scope.tasks", "read", "scope.comments", "write"}, maya, "tasks:read comments:write"},
+		{"reading, where more is allowed", "tasks:read comments:read", []string{"scope.tasks", "read", "scope.comments", "write"}, maya, "tasks:read comments:read"},
+	} {
+		if c.policy != nil {
+			maya.post("/organizations/acme/agents/policy", append(c.policy, "enabled", "yes", "writes_per_hour", "")...).is(http.StatusOK, "The policy is saved")
+		}
+		_, authorize := w.registered("Cursor", callback, c.asked)
+		c.by.get(authorize).is(http.StatusOK)
+		var ticked []string
+		for _, match := range tickedScope.FindAllStringSubmatch(c.by.body, -1) {
+			if match[2] != "none" {
+				ticked = append(ticked, match[1]+":"+match[2])
+			}
+		}
+		if got := strings.Join(ticked, " "); got != c.want {
+			t.Errorf("%s: %q is proposed", c.name, got)
+		}
+	}
+}
+
+// G1, G7: a client that ends its token is let in nowhere from the next call on.
+func TestG7ATokenThatItsClientEndsIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	maya := w.owner("maya", "acme")
+	id, authorize := w.registered("Cursor", callback, "tasks:read")
+	maya.get(authorize)
+	maya.post(maya.path, append(maya.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "30")...).is(http.StatusOK, "is let in")
+	value := w.fetched(id, maya)
+	whoami := func() *http.Response {
+		body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/mcp", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Authorization": {"Bearer " + value}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer
+	}
+	if answer := whoami(); answer.StatusCode != http.StatusOK {
+		t.Fatalf("before: %d", answer.StatusCode)
+	}
+	answer, err := http.PostForm(w.url+"/oauth/revoke", url.Values{"token": {value}, "client_id": {id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("the revocation: %d", answer.StatusCode)
+	}
+	if answer := whoami(); answer.StatusCode != http.StatusUnauthorized || !strings.Contains(answer.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+		t.Errorf("after: %d %v", answer.StatusCode, answer.Header)
+	}
 }
 
 // A sign-in that is old is asked for again, and nothing that was chosen is lost.
@@ -172,10 +382,14 @@ func TestBadAuthorizationRequestsAreToldToThePerson(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
 	_, authorize := w.registered("Cursor", callback, "tasks:read")
-	for _, change := range [][2]string{{"client_id", "cli_00000000000000000000000000"}, {"redirect_uri", "https://evil.example/cb"}, {"client_id", ""}} {
+	for _, change := range [][2]string{{"client_id", "cli_00000000000000000000000000"}, {"redirect_uri", "https://evil.example/cb"}, {"client_id", ""}, {"twice", "client_id"}, {"twice", "redirect_uri"}} {
 		u, _ := url.Parse(authorize)
 		q := u.Query()
-		q.Set(change[0], change[1])
+		if change[0] == "twice" {
+			q.Add(change[1], q.Get(change[1]))
+		} else {
+			q.Set(change[0], change[1])
+		}
 		b := w.browser().get("/oauth/authorize?" + q.Encode())
 		b.is(http.StatusBadRequest, "The program that sent you here").lacks("evil.example")
 		if b.header.Get("Location") != "" || b.header.Get("Refresh") != "" {

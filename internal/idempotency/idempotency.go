@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/allowance"
 	"carnet/internal/db"
 	"carnet/internal/idempotency/rows"
 	"carnet/internal/problem"
@@ -42,8 +43,8 @@ func New(d *db.DB, now func() time.Time) *Store { return &Store{db: d, now: now}
 // result (or refusal) comes back with replayed true; with another body the answer is idempotency_conflict.
 //
 // authorize runs every time, in the same transaction, and its refusal is never kept. Of the refusals of change, those
-// are kept that would be the same the next time: not the ones about who is calling (401, 403, 404), not 429, and nothing
-// of 500 and above. Whatever change returns with an error is undone.
+// are kept that would be the same the next time: not the ones about who is calling (401, 403, 404), not 429, nothing of 500
+// and above, and not more than 300 in an hour for a credential. Whatever change returns with an error is undone.
 //
 // T is kept as JSON: it must come back whole from [json.Unmarshal], and must not hold what may not be stored, such as a
 // token's value.
@@ -79,6 +80,15 @@ func Do[T any](
 		if err != nil {
 			return err
 		}
+		if refusal != nil {
+			room, err := refusals(caller).Take(ctx, tx, s.now(), 1)
+			if err != nil {
+				return err
+			}
+			if !room { // nothing was done, so that nothing is lost when it is decided anew
+				return e.release(ctx)
+			}
+		}
 		return e.keep(ctx, result, refusal)
 	})
 	if err == nil {
@@ -89,6 +99,11 @@ func Do[T any](
 		return none, replayed, err
 	}
 	return result, replayed, nil
+}
+
+// refusals bounds how many refusals are kept for a credential: they cost their sender nothing else.
+func refusals(caller access.Caller) allowance.Allowance {
+	return allowance.Allowance{Source: "refusals:" + caller.CredentialID, Most: 300, Period: time.Hour}
 }
 
 // attempt runs change so that it can be undone alone. A refusal that is to be kept comes back as such, and everything
@@ -187,6 +202,14 @@ func (e entry) claim(ctx context.Context) (kept []byte, err error) {
 			"This Idempotency-Key was used before with another body. Send the same body again, or use a new key for a new request.")
 	}
 	return []byte(found.Outcome), nil
+}
+
+// release gives the key that this request claimed back.
+func (e entry) release(ctx context.Context) error {
+	if err := e.q.Release(ctx, rows.ReleaseParams{Caller: e.caller, Target: e.info.Target, Key: e.info.IdempotencyKey}); err != nil {
+		return fmt.Errorf("release an idempotency key: %w", err)
+	}
+	return nil
 }
 
 // keep stores the outcome of the request that claimed the key.

@@ -12,3 +12,6 @@ UPDATE idempotency_keys SET outcome = $1 WHERE caller = $2 AND target = $3 AND k
 
 -- name: Kept :one
 SELECT fingerprint, outcome FROM idempotency_keys WHERE caller = $1 AND target = $2 AND key = $3;
+
+-- name: Release :exec
+DELETE FROM idempotency_keys WHERE caller = $1 AND target = $2 AND key = $3;

@@ -303,18 +303,24 @@ func (i implementation) String() string {
 	return name + " " + i.Version
 }
 
-// lacks returns the scopes that the token lacks for the tool that is called.
+// lacks returns the scopes that the token lacks for the tool that is called. What the organization keeps from its agents is
+// not asked for: no scope would open it.
 func (d *Door) lacks(g *verify.Grant, m *message) (lacking access.Scopes) {
 	t, ok := d.tools[m.Params.Name]
 	if !ok || m.Method != "tools/call" {
 		return 0
 	}
 	for _, p := range t.permissions {
-		if access.May(&g.Caller, p) == access.NeedScope {
+		if !withheld(&g.Caller, p) && access.May(&g.Caller, p) == access.NeedScope {
 			lacking |= access.ScopeSet(access.Accepting(p)[0])
 		}
 	}
 	return lacking
+}
+
+// withheld reports whether the organization keeps something from its agents, of which the caller is one.
+func withheld(c *access.Caller, p access.Permission) bool {
+	return c.Purpose == access.Agent && c.Withheld.Has(p)
 }
 
 // retried reports whether what happened to a call is that its caller's authority changed meanwhile.

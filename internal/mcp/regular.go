@@ -136,7 +136,7 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, c *call, t *tool, 
 // parse reads a request; ok is false for what is not one JSON object with fields of our kinds. Of such, the message has no
 // more than what is called, where that can be told: what it needs is asked of every call.
 func parse(body []byte) (m message, ok bool) {
-	if len(body) == 0 {
+	if jsontext.Value(body).Kind() != '{' {
 		return message{}, false
 	}
 	if jsonv2.Unmarshal(body, &m) != nil {

@@ -250,6 +250,9 @@ func (t *tool) try(ctx context.Context, c *call, arguments []byte) (answer, erro
 	c.arguments = arguments
 	for again := 1; ; again++ {
 		for _, p := range t.permissions {
+			if withheld(&c.caller, p) {
+				return answer{}, problem.From(access.NeedPolicy, p)
+			}
 			if err := problem.RequireMay(&c.caller, p); err != nil {
 				return answer{}, err
 			}
@@ -274,6 +277,8 @@ func (d *Door) excuse(c *call, t *tool, err error) string {
 		d.Log.Error("a tool failed", "request", c.info.ID, "tool", t.name, "error", err)
 	case problem.Overloaded, problem.VerificationUnavailable:
 		d.Log.Warn("an agent was turned away", "request", c.info.ID, "tool", t.name, "error", err)
+	case problem.PolicyDenied:
+		p.Detail += " What it lets agents do: " + d.publicURL + "/organizations/" + c.caller.OrganizationSlug + "/agents/policy"
 	case problem.NotFound:
 		return "There is nothing here that you can see. It may not exist, or lie outside what you were given: the person whom you act for can change that under Settings, Agents (" + d.publicURL + "/settings/agents)."
 	}
@@ -281,6 +286,9 @@ func (d *Door) excuse(c *call, t *tool, err error) string {
 	var refusal *problem.Error
 	if errors.As(err, &refusal) && p.Code == problem.RateLimited && refusal.RetryAfter > 0 {
 		p.Detail += fmt.Sprintf(" There is room again in %d s.", refusal.RetryAfter)
+	}
+	if p.Code == problem.IdempotencyConflict {
+		p.Detail = "This idempotency_key was used before with other arguments, or what they name is something else by now. Nothing was done. Use a new key for a new write."
 	}
 	if p.Code == problem.ValidationFailed {
 		p.Detail = "Nothing was done, because some arguments do not hold:"
@@ -297,14 +305,13 @@ func argumentOf(location string) string {
 	for _, prefix := range []string{"body.", "query.", "header."} {
 		location = strings.TrimPrefix(location, prefix)
 	}
-	switch location {
-	case "assignee_id":
-		return "assignee"
-	case "Idempotency-Key":
+	if location == "Idempotency-Key" {
 		return "idempotency_key"
-	default:
-		return location
 	}
+	if before, found := strings.CutSuffix(location, "assignee_id"); found {
+		return before + "assignee"
+	}
+	return location
 }
 
 // onlyOurs refuses what this server does not offer, and lists to each caller what they may call.

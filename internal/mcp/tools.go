@@ -40,14 +40,17 @@ func anchor(asOf, cursor string) string {
 	return asOf + anchorEnd + cursor
 }
 
-// anchored takes it off again; without one, it is what goes for a first page.
-func (p *paging) anchored(first string) string {
-	asOf, cursor, found := strings.Cut(p.Cursor, anchorEnd)
-	if !found {
-		return first
+// anchored takes it off again, a moment in the layout; without one, it is what goes for a first page.
+func (p *paging) anchored(layout, first string) (string, error) {
+	if p.Cursor == "" {
+		return first, nil
+	}
+	asOf, cursor, _ := strings.Cut(p.Cursor, anchorEnd)
+	if _, err := time.Parse(layout, asOf); err != nil || cursor == "" {
+		return "", problem.New(problem.CursorInvalid, "The cursor is not one of this list. Start again without it.")
 	}
 	p.Cursor = cursor
-	return asOf
+	return asOf, nil
 }
 
 func (p paging) request() (page.Request, error) {
@@ -66,8 +69,9 @@ type repeating struct {
 	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"a text of your choice that names this write: sent again with the same arguments within a day, it is carried out once and answered the same"`
 }
 
-// bind lets the features see the key, bound to the tool and its arguments, in whichever order they were sent.
-func (r repeating) bind(c *call, name string) {
+// bind lets the features see the key, bound to the tool, its arguments, in whichever order they were sent, and the ids of what
+// those mean now: what is called so may be something else by then.
+func (r repeating) bind(c *call, name string, ids ...string) {
 	c.info.IdempotencyKey = r.IdempotencyKey
 	if r.IdempotencyKey == "" {
 		return
@@ -75,7 +79,7 @@ func (r repeating) bind(c *call, name string) {
 	c.info.Target = "mcp " + name + " " + c.caller.Organization
 	var arguments any
 	_ = json.Unmarshal(c.arguments, &arguments) // read before, or this would not be asked
-	canonical, _ := json.Marshal(arguments)
+	canonical, _ := json.Marshal([]any{arguments, ids})
 	c.info.Fingerprint = sha256.Sum256(canonical)
 }
 
@@ -146,10 +150,15 @@ func (d *Door) readingTools() []*tool {
 				DueBefore string `json:"due_before,omitempty" jsonschema:"only due on or before this day, YYYY-MM-DD"`
 				paging
 			}) (taskList, string, error) {
-				who := people{door: d, ctx: ctx, call: c}
-				who.resolve("assignee", &in.Assignee)
-				if err := who.problem(); err != nil {
-					return taskList{}, "", err
+				if in.Assignee != "" {
+					id, wrong, err := d.Work.PersonID(ctx, c.caller, "assignee", in.Assignee)
+					if err != nil {
+						return taskList{}, "", err
+					}
+					if wrong != nil {
+						return taskList{}, "", problem.InvalidFields(*wrong)
+					}
+					in.Assignee = id
 				}
 				return d.listTasks(ctx, c, in.Project, in.paging, "-created_at", work.TaskFilter{Statuses: some(in.Status), Assignees: some(in.Assignee), DueBefore: in.DueBefore})
 			}).oneOf("status", statuses...),
@@ -182,7 +191,10 @@ func (d *Door) readingTools() []*tool {
 				Project string `json:"project,omitempty" jsonschema:"only of this project: its id or key"`
 				paging
 			}) (taskList, string, error) {
-				yesterday := in.anchored(d.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+				yesterday, err := in.anchored(time.DateOnly, d.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+				if err != nil {
+					return taskList{}, "", err
+				}
 				out, words, err := d.listTasks(ctx, c, in.Project, in.paging, "due_on", work.TaskFilter{DueBefore: yesterday, Statuses: open()})
 				out.NextCursor = anchor(yesterday, out.NextCursor)
 				return out, words, err
@@ -213,15 +225,13 @@ func (d *Door) taskTools() []*tool {
 				if err != nil {
 					return taskList{}, "", err
 				}
-				in.bind(c, "create_tasks")
-				var list []work.NewTask
-				who := people{door: d, ctx: ctx, call: c}
-				for i, t := range in.Tasks {
-					who.resolve(fmt.Sprintf("tasks[%d].assignee", i), &t.Assignee)
-					list = append(list, work.NewTask{TaskFields: t.fields()})
-				}
-				if err := who.problem(); err != nil {
+				if err := work.Several(len(in.Tasks)); err != nil {
 					return taskList{}, "", err
+				}
+				in.bind(c, "create_tasks", id)
+				var list []work.NewTask
+				for _, t := range in.Tasks {
+					list = append(list, work.NewTask{TaskFields: t.fields()})
 				}
 				made, err := d.Work.CreateTasks(ctx, c.caller, id, list)
 				if err != nil {
@@ -240,12 +250,7 @@ func (d *Door) taskTools() []*tool {
 				if err != nil {
 					return taskChange{}, "", err
 				}
-				in.bind(c, "update_task")
-				who := people{door: d, ctx: ctx, call: c}
-				who.resolve("assignee", &in.Assignee.V)
-				if err := who.problem(); err != nil {
-					return taskChange{}, "", err
-				}
+				in.bind(c, "update_task", id)
 				changed, err := d.Work.ReviseTask(ctx, c.caller, id, work.TaskChange{TaskFields: in.changedFields.fields()})
 				if err != nil {
 					return taskChange{}, "", err
@@ -263,6 +268,9 @@ func (d *Door) taskTools() []*tool {
 				Status string   `json:"status" jsonschema:"the new status"`
 				repeating
 			}) (statusChange, string, error) {
+				if err := work.Several(len(in.Tasks)); err != nil {
+					return statusChange{}, "", err
+				}
 				ids := make([]string, len(in.Tasks))
 				for i, name := range in.Tasks {
 					var err error
@@ -270,7 +278,7 @@ func (d *Door) taskTools() []*tool {
 						return statusChange{}, "", err
 					}
 				}
-				in.bind(c, "set_task_status")
+				in.bind(c, "set_task_status", ids...)
 				changed, err := d.Work.SetTaskStatus(ctx, c.caller, ids, work.Status(in.Status))
 				if err != nil {
 					return statusChange{}, "", err
@@ -288,7 +296,7 @@ func (d *Door) taskTools() []*tool {
 				if err != nil {
 					return commentView{}, "", err
 				}
-				in.bind(c, "comment_on_task")
+				in.bind(c, "comment_on_task", id)
 				made, err := d.Work.CreateComment(ctx, c.caller, id, work.CommentText{Body: optional.Of(in.Body)})
 				if err != nil {
 					return commentView{}, "", err
@@ -309,9 +317,9 @@ func (d *Door) taskTools() []*tool {
 				if err != nil {
 					return deleted{}, "", err
 				}
-				in.bind(c, "delete_task")
+				in.bind(c, "delete_task", id)
 				err = d.Work.DeleteTask(ctx, c.caller, id, work.Precondition{})
-				return deleted{ID: id, RestorableDays: 30}, "The task is in the recycle bin, where it can be restored for 30 days.", err
+				return deleted{ID: id, RestorableDays: 30}, "The task " + id + " is in the recycle bin of its project, where it can be restored for 30 days.", err
 			}),
 	}
 }
@@ -346,7 +354,7 @@ func (d *Door) projectTools() []*tool {
 				if err != nil {
 					return projectChange{}, "", err
 				}
-				in.bind(c, "update_project")
+				in.bind(c, "update_project", id)
 				fields := in.fields()
 				if in.Name != "" {
 					fields.Name = optional.Of(in.Name)
@@ -368,9 +376,9 @@ func (d *Door) projectTools() []*tool {
 				if err != nil {
 					return deleted{}, "", err
 				}
-				in.bind(c, "delete_project")
+				in.bind(c, "delete_project", id)
 				err = d.Work.DeleteProject(ctx, c.caller, id, work.Precondition{})
-				return deleted{ID: id, RestorableDays: 30}, "The project is in the recycle bin, where it can be restored for 30 days.", err
+				return deleted{ID: id, RestorableDays: 30}, "The project " + id + " is in the recycle bin of the organization, where it can be restored for 30 days.", err
 			}),
 	}
 }

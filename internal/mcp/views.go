@@ -159,6 +159,7 @@ type projectChange struct {
 type commentView struct {
 	ID             string    `json:"id"`
 	TaskID         string    `json:"task_id"`
+	Task           string    `json:"task,omitempty" jsonschema:"the task's project key and number, such as WEB-12"`
 	AuthorID       string    `json:"author_id"`
 	Author         string    `json:"author,omitempty" jsonschema:"the author's name, where members may be read"`
 	CreatedByAgent *string   `json:"created_by_agent,omitempty" jsonschema:"the agent that wrote it for author_id, if one did"`
@@ -314,7 +315,13 @@ func (d *Door) getTask(ctx context.Context, c *call, name, commentsCursor string
 }
 
 func (d *Door) recentActivity(ctx context.Context, c *call, project, since string, p paging) (activity, string, error) {
-	begins := cmp.Or(since, p.anchored(d.Now().UTC().Add(-7*24*time.Hour).Format(time.RFC3339)))
+	begins := since
+	if since == "" {
+		var err error
+		if begins, err = p.anchored(time.RFC3339, d.Now().UTC().Add(-7*24*time.Hour).Format(time.RFC3339)); err != nil {
+			return activity{}, "", err
+		}
+	}
 	from, err := time.Parse(time.RFC3339Nano, begins)
 	if err != nil {
 		return activity{}, "", problem.Invalid("since", "must be a moment such as 2026-01-31T12:00:00Z")
@@ -351,10 +358,18 @@ func (d *Door) commentViews(ctx context.Context, c *call, list []work.Comment) (
 	if err != nil {
 		return nil, err
 	}
+	ids := make([]string, len(list))
+	for i, one := range list {
+		ids[i] = one.TaskID
+	}
+	tasks, err := d.Work.TaskNames(ctx, c.caller, ids)
+	if err != nil {
+		return nil, err
+	}
 	views := make([]commentView, len(list))
 	for i, one := range list {
 		views[i] = commentView{
-			ID: one.ID, TaskID: one.TaskID, AuthorID: one.AuthorID, Author: names[one.AuthorID], CreatedByAgent: one.Agent,
+			ID: one.ID, TaskID: one.TaskID, Task: tasks[one.TaskID].Ref, AuthorID: one.AuthorID, Author: names[one.AuthorID], CreatedByAgent: one.Agent,
 			Body: one.Body, CreatedAt: one.CreatedAt, UpdatedAt: one.UpdatedAt,
 		}
 	}
@@ -395,7 +410,7 @@ func commentWords(list []commentView) string {
 		if c.CreatedByAgent != nil {
 			by = fmt.Sprintf("%q for %s", *c.CreatedByAgent, by)
 		}
-		fmt.Fprintf(&b, "\n%s, by %s, on %s:\n%s", c.CreatedAt.UTC().Format(time.RFC3339), by, c.TaskID, fenced("comment", c.Body))
+		fmt.Fprintf(&b, "\n%s, by %s, on %s:\n%s", c.CreatedAt.UTC().Format(time.RFC3339), by, cmp.Or(c.Task, c.TaskID), fenced("comment", c.Body))
 	}
 	return b.String()
 }
@@ -417,6 +432,7 @@ type taskFields struct {
 }
 
 func (f taskFields) fields() (out work.TaskFields) {
+	out.ByName = true
 	set := func(into *optional.Value[string], text string) {
 		if text != "" {
 			*into = optional.Of(text)
@@ -442,7 +458,7 @@ type changedFields struct {
 }
 
 func (f changedFields) fields() work.TaskFields {
-	out := work.TaskFields{Title: f.Title, Description: f.Description, AssigneeID: cleared(f.Assignee), DueOn: cleared(f.DueOn)}
+	out := work.TaskFields{Title: f.Title, Description: f.Description, AssigneeID: cleared(f.Assignee), DueOn: cleared(f.DueOn), ByName: true}
 	if f.Status != "" {
 		out.Status = optional.Of(f.Status)
 	}
@@ -458,34 +474,6 @@ func cleared(v optional.Value[string]) optional.Value[string] {
 		return optional.Null[string]()
 	}
 	return v
-}
-
-// people puts ids in the place of what people are called, and tells of all that name nobody.
-type people struct {
-	door  *Door
-	ctx   context.Context //nolint:containedctx // of the one call that these people are looked up for
-	call  *call
-	wrong []problem.Field
-	err   error
-}
-
-// resolve replaces a name by an id; an empty one stays.
-func (p *people) resolve(location string, name *string) {
-	if *name == "" || p.err != nil {
-		return
-	}
-	id, wrong, err := p.door.Work.PersonID(p.ctx, p.call.caller, location, *name)
-	if wrong != nil {
-		p.wrong = append(p.wrong, *wrong)
-	}
-	*name, p.err = id, err
-}
-
-func (p *people) problem() error {
-	if p.err == nil && len(p.wrong) > 0 {
-		return problem.InvalidFields(p.wrong...)
-	}
-	return p.err
 }
 
 func more(next string) string {

@@ -11,6 +11,8 @@ import (
 	"carnet/internal/house"
 	"carnet/internal/optional"
 	"carnet/internal/org"
+	"carnet/internal/tokens"
+	"carnet/internal/work"
 )
 
 // Every tool that writes is carried out once under a key, and answered the same again, what there was before included. Things
@@ -50,7 +52,7 @@ func TestEveryWriteIsRepeatableUnderAKey(t *testing.T) {
 			t.Errorf("%d tools write", written)
 		}
 		// A key that is used for something else is a mistake, and changes nothing.
-		w.call(value, "comment_on_task", `{"task":"WEB-2","body":"other","idempotency_key":"key of comment_on_task"}`).refused("Idempotency-Key")
+		w.call(value, "comment_on_task", `{"task":"WEB-2","body":"other","idempotency_key":"key of comment_on_task"}`).refused("idempotency_key was used before")
 		// What somebody else deleted, or what is called so now, is not meant by a deletion that was carried out.
 		w.call(value, "delete_task", `{"task":"WEB-3","idempotency_key":"late"}`).refused("nothing here")
 		w.call(value, "delete_project", `{"project":"OLD","idempotency_key":"late"}`).refused("nothing here")
@@ -301,4 +303,89 @@ func TestOlderCommentsAreReadOn(t *testing.T) {
 	if r := w.call(value, "get_task", `{"task":"WEB-1","comments_cursor":"x"}`); !r.failed || r.status != http.StatusOK {
 		t.Errorf("a made-up cursor: %d %s", r.status, r.words)
 	}
+}
+
+// A call that names too much, or the same again and again, is refused before any of it is looked up, and says little.
+func TestACallThatNamesTooMuchCostsNothing(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	w.furnish()
+	_, value := w.agent(w.owner, nil, everything...)
+	many := func(one string, n int) string { return "[" + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + "]" }
+	for arguments, tool := range map[string]string{
+		`{"project":"WEB","tasks":` + many(`{"title":"x","assignee":"a"}`, 20_000) + `}`: "create_tasks",
+		`{"tasks":` + many(`"WEB-1"`, 60_000) + `,"status":"done"}`:                      "set_task_status",
+	} {
+		began := time.Now()
+		r := w.call(value, tool, arguments)
+		r.refused("tasks: must be 1 to 50 tasks")
+		if took := time.Since(began); took > 3*time.Second || len(r.body) > 1000 { // seconds by far when each is looked up
+			t.Errorf("%s took %v and said %d bytes", tool, took, len(r.body))
+		}
+	}
+}
+
+// A key is bound to what its arguments meant: where they mean something else by now, nothing is told of what they meant, and
+// where people are called otherwise by now, the answer is the one that there was.
+func TestAKeyIsBoundToWhatItsArgumentsMeant(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		first, second := w.project("ONE", "First"), w.project("TWO", "Second")
+		w.task(first.ID, "secret of the first")
+		w.task(second.ID, "of the second")
+		id, value := w.agent(w.owner, nil, everything...)
+		update := `{"task":"ONE-1","priority":"high","idempotency_key":"u"}`
+		w.call(value, "update_task", update).ok(nil)
+		made := w.call(value, "create_tasks", `{"project":"TWO","tasks":[{"title":"x","assignee":"maya"}],"idempotency_key":"c"}`)
+		made.ok(nil)
+		rename := func(project, key string) {
+			t.Helper()
+			_, err := w.Work.UpdateProject(t.Context(), w.in(w.owner), project, work.ProjectChange{ProjectFields: work.ProjectFields{Key: optional.Of(key)}})
+			must(t, err)
+		}
+		w.execute(`UPDATE users SET name = 'another name' WHERE id = $1`, w.owner.UserID)
+		if again := w.call(value, "create_tasks", `{"project":"TWO","tasks":[{"title":"x","assignee":"maya"}],"idempotency_key":"c"}`); again.failed || string(again.data) == "" || !strings.Contains(string(again.data), `"ref":"TWO-2"`) {
+			t.Errorf("after a change of names: %s", again.words)
+		}
+		rename(first.ID, "WAS")
+		rename(second.ID, "ONE")
+		_, err := w.Tokens.Change(t.Context(), w.owner, id, tokens.Change{Projects: optional.Of([]string{second.ID})})
+		must(t, err)
+		r := w.call(value, "update_task", update)
+		r.refused("idempotency_key was used before")
+		if strings.Contains(r.body, "secret") || strings.Contains(r.body, first.ID) {
+			t.Errorf("what is outside shows: %s", r.body)
+		}
+	})
+}
+
+// Refusals are kept under their keys, but not without end.
+func TestRefusalsUnderKeysAreKeptWithinBounds(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, func(f *house.Front) { f.AgentCalls = 10_000 })
+	w.furnish()
+	_, value := w.agent(w.owner, nil, everything...)
+	for i := range 320 {
+		w.call(value, "create_tasks", fmt.Sprintf(`{"project":"WEB","tasks":[{"title":""}],"idempotency_key":"k%d"}`, i)).refused("title")
+	}
+	if n := strings.Count(w.rowsOf("idempotency_keys"), "\n"); n < 300 || n > 310 {
+		t.Errorf("%d are kept", n)
+	}
+	w.call(value, "create_tasks", `{"project":"WEB","tasks":[{"title":"good"}],"idempotency_key":"k319"}`).ok(nil) // which was not kept
+	w.call(value, "create_tasks", `{"project":"WEB","tasks":[{"title":"good"}],"idempotency_key":"k1"}`).refused("was used before")
+}
+
+// What the organization keeps from its agents is said in its words, with where to look: signing in again would not help.
+func TestWhatThePolicyStopsIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	w.furnish()
+	_, value := w.agent(w.owner, nil, "tasks:read")
+	w.call(value, "delete_task", `{"task":"WEB-1"}`).refused("agent policy", w.url+"/organizations/acme/agents/policy")
+	if r := w.call(value, "update_task", `{"task":"WEB-1","title":"x"}`); r.status != http.StatusForbidden {
+		t.Errorf("what a scope would open: %d", r.status)
+	}
+	_, err := w.Org.SetAgentPolicy(t.Context(), w.in(w.owner), "acme", org.PolicyChange{Scopes: optional.Of([]string{"tasks:read"})})
+	must(t, err)
+	w.call(value, "update_task", `{"task":"WEB-1","title":"x"}`).refused("agent policy", "/agents/policy")
 }

@@ -119,7 +119,7 @@ func (o Operators) SuspendUser(ctx context.Context, email string) error {
 		if err != nil {
 			return fmt.Errorf("look for organizations that the user owns: %w", err)
 		}
-		if err := o.s.hold(ctx, tx, owned...); err != nil {
+		if err := o.s.Hold(ctx, tx, owned...); err != nil {
 			return err
 		}
 		slugs, err := o.s.LastOwnerOf(ctx, tx, user.ID)
@@ -156,7 +156,7 @@ func (s *Service) LastOwnerOf(ctx context.Context, tx *sql.Tx, userID string) ([
 
 func (s *Service) operate(ctx context.Context, slug string, fn func(context.Context, *sql.Tx, rows.OrganizationBySlugRow) error) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := s.hold(ctx, tx, slug); err != nil {
+		if err := s.Hold(ctx, tx, slug); err != nil {
 			return err
 		}
 		o, err := rows.New(tx).OrganizationBySlug(ctx, slug)

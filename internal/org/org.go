@@ -167,7 +167,7 @@ func (s *Service) change(ctx context.Context, caller access.Caller, slug string,
 		return err
 	}
 	return s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := s.hold(ctx, tx, slug); err != nil {
+		if err := s.Hold(ctx, tx, slug); err != nil {
 			return err
 		}
 		acting, err := s.Acting(ctx, tx, caller, slug, p)
@@ -197,9 +197,9 @@ func (s *Service) Acting(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 	return caller, problem.Require(&caller, p, access.Resource{Organization: caller.Organization})
 }
 
-// hold keeps others from changing the same organizations until the transaction ends: what it finds, such as another
-// owner, is still there when it commits.
-func (s *Service) hold(ctx context.Context, tx *sql.Tx, slugs ...string) error {
+// Hold keeps others from changing the same organizations until the transaction ends: what it finds, such as another owner or
+// what agents may do, is still there when it commits.
+func (s *Service) Hold(ctx context.Context, tx *sql.Tx, slugs ...string) error {
 	keys := make([]string, len(slugs))
 	for i, slug := range slugs {
 		keys[i] = "organization:" + slug

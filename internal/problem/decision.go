@@ -25,7 +25,7 @@ func From(d access.Decision, p access.Permission) error {
 		e.AcceptedScopes = names
 		return e
 	case access.NeedPolicy:
-		return Newf(PolicyDenied, "Your organization's agent policy does not let agents do this: %s. One of its admins can allow it, under Agents in the organization's pages.", p)
+		return Newf(PolicyDenied, "Your organization's agent policy does not let agents do this: %s. One of its admins can allow it; Settings, Agents leads to what is allowed.", p)
 	case access.NeedUnrestricted:
 		return New(ProjectRestricted, "The token is limited to certain projects, and this reaches beyond them. Use a token that is not limited to projects.")
 	case access.NeedRole:

@@ -1,8 +1,10 @@
 package tokens_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,7 +138,9 @@ func TestAgentsAreWidenedWithinThePolicy(t *testing.T) {
 		// Who left comes back some day: the policy binds their agents all the while.
 		w.ok(w.org.Operators().RemoveMember(t.Context(), "acme", "mel@example.com"))
 		wantCode(t, "longer, by a former member", change(ends(created.Add(31*day))), problem.ValidationFailed, "body.expires_at")
-		wantCode(t, "longer, within, by a former member", change(ends(created.Add(25*day))), "")
+		wantCode(t, "longer, within, by a former member", change(ends(created.Add(25*day))), problem.RoleInsufficient)
+		wantCode(t, "all projects, by a former member", change(tokens.Change{Projects: optional.Null[[]string]()}), "") // as before
+		wantCode(t, "narrower, by a former member", change(ends(created.Add(19*day))), "")
 		wantCode(t, "widened by a former member", change(tokens.Change{Scopes: optional.Of([]string{"tasks:read", "projects:read", "comments:read"})}), problem.ValidationFailed, "body.scopes")
 	})
 }
@@ -254,6 +258,45 @@ func TestPolicyHoldsForTheNextCallOfAnAgent(t *testing.T) {
 		w.ok(err)
 		if got := w.verified(agent.Value.Reveal()); got != "" {
 			t.Errorf("resumed: %q", got)
+		}
+	})
+}
+
+// An agent that is made, or given another end, at the very moment at which the organization shortens lives lives no longer
+// than that.
+func TestNoAgentSlipsPastAShorterLife(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		mel, olga := w.as("mel"), w.as("olga")
+		admin, _ := olga.In("acme")
+		set := func(most optional.Value[int]) {
+			if _, err := w.org.SetAgentPolicy(t.Context(), admin, "acme", org.PolicyChange{MaxLifetimeDays: most}); err != nil {
+				t.Error(err)
+			}
+		}
+		for round := range 12 {
+			set(optional.Null[int]())
+			old := w.agent("mel", "acme", fmt.Sprint("old ", round), "")
+			var made tokens.Issued
+			var both sync.WaitGroup
+			both.Go(func() {
+				var err error
+				made, err = w.tokens.Create(t.Context(), mel, tokens.Draft{Name: fmt.Sprint("new ", round), Organization: "acme", Purpose: "agent", Scopes: []string{"tasks:read"}})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			both.Go(func() {
+				_, _ = w.tokens.Change(t.Context(), mel, old.Token.ID, tokens.Change{Name: optional.Of(fmt.Sprint("renamed ", round))})
+			})
+			both.Go(func() { set(optional.Of(1)) })
+			both.Wait()
+			for _, issued := range []tokens.Issued{old, made} {
+				got, err := w.tokens.Token(t.Context(), mel, issued.Token.ID)
+				w.ok(err)
+				if got.ExpiresAt == nil || got.ExpiresAt.After(got.CreatedAt.Add(day)) {
+					t.Fatalf("round %d: %s, made %v, ends %v", round, got.Name, got.CreatedAt, got.ExpiresAt)
+				}
+			}
 		}
 	})
 }

@@ -64,6 +64,9 @@ func (s *Service) Redeem(ctx context.Context, tx *sql.Tx, a Approval) (Issued, e
 	if err != nil {
 		return Issued{}, fmt.Errorf("look at the organization: %w", err)
 	}
+	if err := s.holdPolicy(ctx, tx, access.Agent.String(), slug); err != nil {
+		return Issued{}, err
+	}
 	g, err := s.check(ctx, tx, caller, Draft{
 		Name: a.Name, Organization: slug, Scopes: a.Scopes.Names(), Projects: a.Projects, ExpiresAt: &a.ExpiresAt, Purpose: access.Agent.String(), Client: a.Client,
 	}, strict)

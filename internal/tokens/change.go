@@ -41,8 +41,11 @@ func (s *Service) Change(ctx context.Context, caller access.Caller, tokenID stri
 			if err := s.stillSignedIn(ctx, tx, caller); err != nil {
 				return err
 			}
-			_, err := s.own(ctx, tx, caller, tokenID)
-			return err
+			t, err := s.own(ctx, tx, caller, tokenID)
+			if err != nil {
+				return err
+			}
+			return s.holdPolicy(ctx, tx, t.Purpose, t.Organization)
 		},
 		func(ctx context.Context, tx *sql.Tx) (Token, error) {
 			if change.Invalid != nil {
@@ -159,6 +162,9 @@ func (s *Service) changed(ctx context.Context, tx *sql.Tx, caller access.Caller,
 			widens = true
 			complain(after.tooLong("body.expires_at", after.expiresAt, before.CreatedAt))
 		}
+	}
+	if widens && before.Role == nil && before.purpose == access.Agent && len(wrong) == 0 {
+		return after, false, problem.New(problem.RoleInsufficient, "You have no role in the organization any more, so that nothing can be added. What the agent has can be narrowed.")
 	}
 	if len(wrong) > 0 {
 		return after, false, problem.InvalidFields(wrong...)

@@ -74,6 +74,9 @@ func (s *Service) Create(ctx context.Context, caller access.Caller, draft Draft)
 			if err := s.DB.Hold(ctx, tx, "creation:"+caller.UserID); err != nil {
 				return err
 			}
+			if err := s.holdPolicy(ctx, tx, draft.Purpose, draft.Organization); err != nil {
+				return err
+			}
 			if err := s.stillSignedIn(ctx, tx, caller); err != nil {
 				return err
 			}
@@ -96,6 +99,15 @@ func (s *Service) Create(ctx context.Context, caller access.Caller, draft Draft)
 		return Issued{}, fmt.Errorf("create a token: %w", err)
 	}
 	return Issued{Token: created, Value: value}, nil
+}
+
+// holdPolicy keeps what an organization lets agents do as it is until an agent's grant is stored: a shorter life that comes
+// meanwhile would not see it.
+func (s *Service) holdPolicy(ctx context.Context, tx *sql.Tx, purpose, slug string) error {
+	if purpose != access.Agent.String() {
+		return nil
+	}
+	return s.Org.Hold(ctx, tx, slug)
 }
 
 // sensitive is what creating and rotating share: a person, verified, who proved who they are a moment ago.

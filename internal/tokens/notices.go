@@ -83,6 +83,7 @@ func pausedMail(o Overseen, reason string) notice {
 // announcedBefore are the days before an agent's end at which its owner is told, the nearest first.
 var announcedBefore = []int64{1, 7}
 
+// announcedAtOnce is how many agents are looked up at once.
 const announcedAtOnce = 100
 
 // endedUntold is what is noted of an agent whose end was told afterwards, and how far back that is looked for.
@@ -92,62 +93,98 @@ const (
 )
 
 // AnnounceEnds mails the owners of agents that end within a week, and again within a day; and, where neither came before it
-// ended, because the organization shortened its life or no node was running, afterwards. Each mail goes out once, however
-// many nodes there are. It is called now and then.
+// ended, because the organization shortened its life or no node was running, afterwards. What is to be told to somebody
+// about an organization at the same time is one mail. Each end is told once, however many nodes there are. It is called now
+// and then.
 func (s *Service) AnnounceEnds(ctx context.Context) error {
 	now := s.Now()
+	moment := sql.NullInt64{Int64: db.Micros(now), Valid: true}
+	q := rows.New(s.DB.Read())
 	for _, days := range announcedBefore {
-		ending, err := rows.New(s.DB.Read()).EndingAgents(ctx, rows.EndingAgentsParams{
-			Now:    sql.NullInt64{Int64: db.Micros(now), Valid: true},
-			Latest: sql.NullInt64{Int64: db.Micros(now.Add(time.Duration(days) * 24 * time.Hour)), Valid: true}, Days: days, Limit: announcedAtOnce,
+		latest := sql.NullInt64{Int64: db.Micros(now.Add(time.Duration(days) * 24 * time.Hour)), Valid: true}
+		err := s.announceAll(ctx, days, func() ([]rows.EndingAgentsRow, error) {
+			return q.EndingAgents(ctx, rows.EndingAgentsParams{Now: moment, Latest: latest, Days: days, Limit: announcedAtOnce})
 		})
 		if err != nil {
-			return fmt.Errorf("find agents that end soon: %w", err)
-		}
-		for _, e := range ending {
-			if err := s.announceEnd(ctx, e, days); err != nil {
-				return err
-			}
-		}
-	}
-	ended, err := rows.New(s.DB.Read()).EndedAgents(ctx, rows.EndedAgentsParams{
-		Now: sql.NullInt64{Int64: db.Micros(now), Valid: true}, Since: sql.NullInt64{Int64: db.Micros(now.Add(-endedUntoldWithin)), Valid: true}, Limit: announcedAtOnce,
-	})
-	if err != nil {
-		return fmt.Errorf("find agents that ended: %w", err)
-	}
-	for _, e := range ended {
-		if err := s.announceEnd(ctx, rows.EndingAgentsRow(e), endedUntold); err != nil {
 			return err
 		}
 	}
-	return nil
+	since := sql.NullInt64{Int64: db.Micros(now.Add(-endedUntoldWithin)), Valid: true}
+	return s.announceAll(ctx, endedUntold, func() (list []rows.EndingAgentsRow, err error) {
+		ended, err := q.EndedAgents(ctx, rows.EndedAgentsParams{Now: moment, Since: since, Limit: announcedAtOnce})
+		for _, e := range ended {
+			list = append(list, rows.EndingAgentsRow(e))
+		}
+		return list, err
+	})
 }
 
-func (s *Service) announceEnd(ctx context.Context, e rows.EndingAgentsRow, days int64) error {
-	var mine int64
-	err := s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		mine, err = rows.New(tx).SetEndAnnounced(ctx, rows.SetEndAnnouncedParams{Days: days, OrganizationID: e.OrganizationID, ID: e.ID})
+// announceAll tells the owners of all agents that find returns, until it returns no more. What it returned is noted, so that
+// it is not returned again.
+func (s *Service) announceAll(ctx context.Context, days int64, find func() ([]rows.EndingAgentsRow, error)) error {
+	for {
+		ending, err := find()
+		if err != nil {
+			return fmt.Errorf("find agents that end: %w", err)
+		}
+		mine := map[[2]string][]rows.EndingAgentsRow{} // by owner and organization
+		for _, e := range ending {
+			told, err := s.noteEnd(ctx, e, days)
+			if err != nil {
+				return err
+			}
+			if told { // and no other node
+				mine[[2]string{e.Email, e.OrganizationID}] = append(mine[[2]string{e.Email, e.OrganizationID}], e)
+			}
+		}
+		for _, list := range mine {
+			s.announceEnds(list, days)
+		}
+		if len(ending) < announcedAtOnce {
+			return nil
+		}
+	}
+}
+
+// noteEnd notes that an agent's end is told, and reports whether it is by this node.
+func (s *Service) noteEnd(ctx context.Context, e rows.EndingAgentsRow, days int64) (mine bool, err error) {
+	err = s.DB.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		n, err := rows.New(tx).SetEndAnnounced(ctx, rows.SetEndAnnouncedParams{Days: days, OrganizationID: e.OrganizationID, ID: e.ID})
+		mine = n > 0
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("note that an agent's end was announced: %w", err)
+		return false, fmt.Errorf("note that an agent's end was announced: %w", err)
 	}
-	if mine == 0 {
-		return nil // another node told them
-	}
-	client := ""
-	if e.ClientName != "" {
-		client = " for " + quoted(e.ClientName)
-	}
-	subject, what := "stops working soon", "expires on %s. From then on it is refused."
+	return mine, nil
+}
+
+// announceEnds tells somebody about the ends of their agents in an organization.
+func (s *Service) announceEnds(list []rows.EndingAgentsRow, days int64) {
+	organization := list[0].OrganizationName
+	subject, what, then := "stops working soon", "expires", "From then on it is refused. To let it go on, give it a later end (Edit grant), or connect it anew"
 	if days == endedUntold {
-		subject, what = "has ended", "ended on %s, and is refused since. The organization lets agents live for less time than before, or this server was not running when it should have told you sooner."
+		subject, what = "has ended", "ended"
+		then = "It is refused since. The organization lets agents live for less time than before, or this server was not running when it should have told you sooner. To go on, connect it anew"
 	}
-	s.Mail.Post(mail.Message{
-		To: e.Email, Subject: "Your agent in " + e.OrganizationName + " " + subject,
-		Text: fmt.Sprintf("Your agent %s%s in %s "+what+"\n\nTo go on, sign in again from the client, or create a new agent token: %s/settings/agents\n",
-			quoted(e.Name), client, quoted(e.OrganizationName), db.Time(e.ExpiresAt.Int64).Format("2 January 2006 at 15:04 UTC"), s.PublicURL),
-	})
-	return nil
+	who := "Your agent in " + organization + " " + subject
+	if len(list) > 1 {
+		who = fmt.Sprintf("%d of your agents in %s %s", len(list), organization, strings.NewReplacer("stops", "stop", "has", "have").Replace(subject))
+		then = strings.NewReplacer("it is refused", "they are refused", "It is refused", "They are refused", "let it go on, give it", "let them go on, give them", "connect it", "connect them").Replace(then)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "What acts for you in %s:\n\n", quoted(organization))
+	for i, e := range list {
+		if i == namedInMails {
+			fmt.Fprintf(&b, "  and %d more\n", len(list)-i)
+			break
+		}
+		client := ""
+		if e.ClientName != "" {
+			client = ", for " + quoted(e.ClientName)
+		}
+		fmt.Fprintf(&b, "  %s, %s%s, %s on %s\n", quoted(e.Name), e.KindPrefix+e.LookupID, client, what, db.Time(e.ExpiresAt.Int64).Format("2 January 2006 at 15:04 UTC"))
+	}
+	fmt.Fprintf(&b, "\n%s: %s/settings/agents\n", then, s.PublicURL)
+	s.Mail.Post(mail.Message{To: list[0].Email, Subject: who, Text: b.String()})
 }

@@ -36,7 +36,7 @@ ORDER BY tp.token_id, tp.project_id;
 -- name: SetToken :exec
 -- A later end is announced anew.
 UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5,
-    end_announced = CASE WHEN expires_at < $5 THEN 0 ELSE end_announced END
+    end_announced = CASE WHEN expires_at IS NULL OR COALESCE($5, expires_at + 1) > expires_at THEN 0 ELSE end_announced END
 WHERE organization_id = $6 AND id = $7;
 
 -- name: DeleteTokenProjects :exec
@@ -146,7 +146,7 @@ WHERE organization_id = sqlc.arg(organization_id) AND purpose = 'agent' AND revo
 
 -- name: EndingAgents :many
 -- Agents that end before a moment and whose owners were not told so near the end.
-SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+SELECT t.organization_id, t.id, t.name, t.kind_prefix, t.lookup_id, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
 FROM tokens t
 JOIN users u ON u.id = t.user_id
 JOIN organizations o ON o.id = t.organization_id
@@ -156,7 +156,7 @@ ORDER BY t.expires_at LIMIT sqlc.arg('limit');
 
 -- name: EndedAgents :many
 -- Agents that ended since a moment and whose owners were never told that they would.
-SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+SELECT t.organization_id, t.id, t.name, t.kind_prefix, t.lookup_id, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
 FROM tokens t
 JOIN users u ON u.id = t.user_id
 JOIN organizations o ON o.id = t.organization_id

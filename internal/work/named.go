@@ -12,7 +12,6 @@ import (
 	"carnet/access"
 	"carnet/internal/id"
 	"carnet/internal/problem"
-	"carnet/internal/text"
 )
 
 // ProjectID returns the id of the project that people call so: by its id, or by its key in any case. What the caller does
@@ -83,73 +82,6 @@ func (s *Service) idOf(ctx context.Context, from *source, column string) (found 
 		return "", fmt.Errorf("look an id up: %w", err)
 	}
 	return found, nil
-}
-
-// candidatesShown is how many people are told of whom a name could mean.
-const candidatesShown = 5
-
-// PersonID returns the id of the member whom people call so: by their id, as "me", or, with members:read, by e-mail
-// address, by name or by a part of their name, in any case, where that means one person whom the caller sees. An id comes
-// back as it is, whatever lies behind it. What names nobody, or several, is wrong at the location.
-func (s *Service) PersonID(ctx context.Context, caller access.Caller, location, name string) (string, *problem.Field, error) {
-	switch {
-	case name == "me":
-		return caller.UserID, nil, nil
-	case id.Valid(id.User, name):
-		return name, nil, nil
-	case access.May(&caller, access.MembersRead) != access.Allowed:
-		return "", &problem.Field{Location: location, Message: "must be a user id (usr_…) or me; names are understood only with the scope members:read"}, nil
-	}
-	fit, err := s.membersNamed(ctx, caller, text.Fold(strings.TrimSpace(name)))
-	switch {
-	case err != nil:
-		return "", nil, err
-	case len(fit) == 1:
-		return fit[0].UserID, nil, nil
-	case len(fit) == 0:
-		return "", &problem.Field{Location: location, Message: "must be a user id (usr_…), me, or the name or e-mail address of a member whom you see; this is nobody's"}, nil
-	}
-	list := make([]string, 0, candidatesShown)
-	for _, m := range fit[:min(len(fit), candidatesShown)] {
-		list = append(list, fmt.Sprintf("%q <%s> (%s)", m.Name, m.Email, m.UserID))
-	}
-	return "", &problem.Field{Location: location, Message: fmt.Sprintf("means %d members, so say their id or e-mail address: %s", len(fit), strings.Join(list, ", "))}, nil
-}
-
-// membersNamed returns the members whom the caller sees and whom a folded name means: the one with this address, else those
-// with this name, else those with a name that has it as a part.
-func (s *Service) membersNamed(ctx context.Context, caller access.Caller, folded string) ([]Member, error) {
-	if folded == "" || access.Decide(&caller, access.MembersRead, access.Resource{Organization: caller.Organization}) != access.Allowed {
-		return nil, nil
-	}
-	conditions, args := membersIn(caller.Visible())
-	found, err := s.DB.Read().QueryContext(ctx, memberColumns+" WHERE "+conditions+" ORDER BY u.email_key", args.Values()...)
-	if err != nil {
-		return nil, fmt.Errorf("look a member up: %w", err)
-	}
-	defer func() { _ = found.Close() }()
-	var called, partly []Member
-	for found.Next() {
-		m, err := scanMember(found)
-		if err != nil {
-			return nil, fmt.Errorf("look a member up: %w", err)
-		}
-		switch name := text.Fold(m.Name); {
-		case text.Fold(m.Email) == folded:
-			return []Member{m}, nil
-		case name == folded:
-			called = append(called, m)
-		case strings.Contains(name, folded):
-			partly = append(partly, m)
-		}
-	}
-	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("look a member up: %w", err)
-	}
-	if len(called) > 0 {
-		return called, nil
-	}
-	return partly, nil
 }
 
 // TaskName is what people call a task.

@@ -28,16 +28,16 @@ func (s *Service) CreateTasks(ctx context.Context, caller access.Caller, project
 			return s.projectFor(ctx, tx, caller, access.TasksWrite, projectID, present)
 		},
 		func(ctx context.Context, tx *sql.Tx, p Project) ([]Task, error) {
-			if err := several(len(list)); err != nil {
+			if err := Several(len(list)); err != nil {
 				return nil, err
 			}
 			if err := s.spend(ctx, tx, caller, len(list)-1); err != nil {
 				return nil, err
 			}
 			var wrong []problem.Field
-			made := make([]Task, len(list))
+			made, who := make([]Task, len(list)), s.people(tx, caller)
 			for i, in := range list {
-				t, err := s.drafted(ctx, tx, caller, p, in)
+				t, err := s.drafted(ctx, tx, who, p, in)
 				var refusal *problem.Error
 				switch {
 				case errors.As(err, &refusal) && refusal.Code == problem.ValidationFailed:
@@ -60,7 +60,9 @@ func (s *Service) CreateTasks(ctx context.Context, caller access.Caller, project
 		})
 }
 
-func several(n int) error {
+// Several refuses a number of tasks that one call cannot create or change. Doors that look tasks up before they call ask it
+// first.
+func Several(n int) error {
 	if n < 1 || n > SeveralLimit {
 		return problem.Invalid("body.tasks", fmt.Sprintf("must be 1 to %d tasks", SeveralLimit))
 	}
@@ -85,7 +87,7 @@ func (s *Service) SetTaskStatus(ctx context.Context, caller access.Caller, taskI
 	ids := distinct(taskIDs)
 	return do(ctx, s, caller,
 		func(ctx context.Context, tx *sql.Tx) ([]Task, error) {
-			if err := several(len(ids)); err != nil {
+			if err := Several(len(ids)); err != nil {
 				return nil, err
 			}
 			if err := s.DB.Hold(ctx, tx, ids...); err != nil {
@@ -132,16 +134,16 @@ func distinct(list []string) []string {
 }
 
 // drafted returns the task that is to be created, checked.
-func (s *Service) drafted(ctx context.Context, tx *sql.Tx, caller access.Caller, p Project, in NewTask) (Task, error) {
+func (s *Service) drafted(ctx context.Context, tx *sql.Tx, who *people, p Project, in NewTask) (Task, error) {
 	if in.Invalid != nil {
 		return Task{}, in.Invalid
 	}
 	now := db.Time(db.Micros(s.Now()))
 	t := Task{
-		ID: id.New(id.Task), ProjectID: p.ID, Status: Todo, Priority: Medium, CreatedBy: caller.UserID, CreatedVia: caller.CredentialID,
-		Agent: agentOf(caller), CreatedAt: now, UpdatedAt: now, Version: 1, resource: p.resource,
+		ID: id.New(id.Task), ProjectID: p.ID, Status: Todo, Priority: Medium, CreatedBy: who.caller.UserID, CreatedVia: who.caller.CredentialID,
+		Agent: agentOf(who.caller), CreatedAt: now, UpdatedAt: now, Version: 1, resource: p.resource,
 	}
 	var c checker
 	c.required("body.title", in.Title)
-	return t, s.fill(ctx, tx, &t, in.TaskFields, &c)
+	return t, s.fill(ctx, tx, who, &t, in.TaskFields, &c)
 }

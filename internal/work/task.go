@@ -148,6 +148,7 @@ type TaskFields struct {
 	Priority    optional.Value[string] `json:"priority,omitzero"`
 	AssigneeID  optional.Value[string] `json:"assignee_id,omitzero"` // null: nobody
 	DueOn       optional.Value[string] `json:"due_on,omitzero"`      // null: never
+	ByName      bool                   `json:"-"`                    // AssigneeID is what people call the assignee
 }
 
 // apply writes the fields that were sent into t. Whether the assignee will do is asked of the store, by [Service.fill].
@@ -174,9 +175,19 @@ func pointer(v optional.Value[string]) *string {
 	return &v.V
 }
 
-// fill writes what was sent into t and refuses what does not hold.
-func (s *Service) fill(ctx context.Context, tx *sql.Tx, t *Task, f TaskFields, c *checker) error {
+// fill writes what was sent into t and refuses what does not hold. who finds the assignee, where they are said by name.
+func (s *Service) fill(ctx context.Context, tx *sql.Tx, who *people, t *Task, f TaskFields, c *checker) error {
 	before := t.AssigneeID
+	if f.ByName && f.AssigneeID.Set && !f.AssigneeID.Null {
+		found, wrong, err := who.id(ctx, "body.assignee_id", f.AssigneeID.V)
+		if err != nil {
+			return err
+		}
+		if f.AssigneeID = optional.Of(found); wrong != nil {
+			c.add(wrong.Location, wrong.Message)
+			f.AssigneeID = optional.Value[string]{}
+		}
+	}
 	f.apply(c, t)
 	if t.AssigneeID != nil && (before == nil || *before != *t.AssigneeID) {
 		able, err := s.sees(ctx, tx, *t.AssigneeID, t.resource)
@@ -219,7 +230,7 @@ func (s *Service) CreateTask(ctx context.Context, caller access.Caller, projectI
 			return s.projectFor(ctx, tx, caller, access.TasksWrite, projectID, present)
 		},
 		func(ctx context.Context, tx *sql.Tx, p Project) (Task, error) {
-			t, err := s.drafted(ctx, tx, caller, p, in)
+			t, err := s.drafted(ctx, tx, s.people(tx, caller), p, in)
 			if err != nil {
 				return Task{}, err
 			}
@@ -296,7 +307,7 @@ func (s *Service) ReviseTask(ctx context.Context, caller access.Caller, taskID s
 			}
 			after := before
 			var c checker
-			if err := s.fill(ctx, tx, &after, in.TaskFields, &c); err != nil {
+			if err := s.fill(ctx, tx, s.people(tx, caller), &after, in.TaskFields, &c); err != nil {
 				return none, err
 			}
 			if err := in.check(before.Version); err != nil {

@@ -234,6 +234,10 @@ func (p *attempt) told(a answer, v verdict) bool {
 		if a.status != http.StatusUnauthorized || !strings.Contains(challenge, `error="invalid_token"`) {
 			wrong("that the credential does not hold")
 		}
+	case v.code == "scope_missing" && !p.c.let(toolNeeds[p.o.id]): // no scope would open it: there is nothing to ask a person for
+		if a.status != http.StatusOK || !a.failed || !strings.Contains(a.words, "agent policy") {
+			wrong("that the organization keeps it from its agents")
+		}
 	case v.code == "scope_missing":
 		if a.status != http.StatusForbidden || !strings.Contains(challenge, `error="insufficient_scope"`) {
 			wrong("that a scope is missing")

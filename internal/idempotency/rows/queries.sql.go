@@ -101,3 +101,18 @@ func (q *Queries) Kept(ctx context.Context, arg KeptParams) (KeptRow, error) {
 	err := row.Scan(&i.Fingerprint, &i.Outcome)
 	return i, err
 }
+
+const release = `-- name: Release :exec
+DELETE FROM idempotency_keys WHERE caller = $1 AND target = $2 AND key = $3
+`
+
+type ReleaseParams struct {
+	Caller string
+	Target string
+	Key    string
+}
+
+func (q *Queries) Release(ctx context.Context, arg ReleaseParams) error {
+	_, err := q.db.ExecContext(ctx, release, arg.Caller, arg.Target, arg.Key)
+	return err
+}

@@ -298,7 +298,7 @@ func (q *Queries) EndGraces(ctx context.Context, arg EndGracesParams) error {
 }
 
 const endedAgents = `-- name: EndedAgents :many
-SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+SELECT t.organization_id, t.id, t.name, t.kind_prefix, t.lookup_id, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
 FROM tokens t
 JOIN users u ON u.id = t.user_id
 JOIN organizations o ON o.id = t.organization_id
@@ -317,6 +317,8 @@ type EndedAgentsRow struct {
 	OrganizationID   string
 	ID               string
 	Name             string
+	KindPrefix       string
+	LookupID         string
 	ClientName       string
 	ExpiresAt        sql.NullInt64
 	UserName         string
@@ -338,6 +340,8 @@ func (q *Queries) EndedAgents(ctx context.Context, arg EndedAgentsParams) ([]End
 			&i.OrganizationID,
 			&i.ID,
 			&i.Name,
+			&i.KindPrefix,
+			&i.LookupID,
 			&i.ClientName,
 			&i.ExpiresAt,
 			&i.UserName,
@@ -358,7 +362,7 @@ func (q *Queries) EndedAgents(ctx context.Context, arg EndedAgentsParams) ([]End
 }
 
 const endingAgents = `-- name: EndingAgents :many
-SELECT t.organization_id, t.id, t.name, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
+SELECT t.organization_id, t.id, t.name, t.kind_prefix, t.lookup_id, t.client_name, t.expires_at, u.name AS user_name, u.email, o.name AS organization_name
 FROM tokens t
 JOIN users u ON u.id = t.user_id
 JOIN organizations o ON o.id = t.organization_id
@@ -378,6 +382,8 @@ type EndingAgentsRow struct {
 	OrganizationID   string
 	ID               string
 	Name             string
+	KindPrefix       string
+	LookupID         string
 	ClientName       string
 	ExpiresAt        sql.NullInt64
 	UserName         string
@@ -404,6 +410,8 @@ func (q *Queries) EndingAgents(ctx context.Context, arg EndingAgentsParams) ([]E
 			&i.OrganizationID,
 			&i.ID,
 			&i.Name,
+			&i.KindPrefix,
+			&i.LookupID,
 			&i.ClientName,
 			&i.ExpiresAt,
 			&i.UserName,
@@ -946,7 +954,7 @@ func (q *Queries) SetPaused(ctx context.Context, arg SetPausedParams) (int64, er
 
 const setToken = `-- name: SetToken :exec
 UPDATE tokens SET name = $1, name_key = $2, scopes = $3, restricted = $4, expires_at = $5,
-    end_announced = CASE WHEN expires_at < $5 THEN 0 ELSE end_announced END
+    end_announced = CASE WHEN expires_at IS NULL OR COALESCE($5, expires_at + 1) > expires_at THEN 0 ELSE end_announced END
 WHERE organization_id = $6 AND id = $7
 `
 

@@ -123,7 +123,7 @@ func (s *Service) SetAgentPolicy(ctx context.Context, caller access.Caller, slug
 		if err != nil {
 			return err
 		}
-		after, err = change.apply(before)
+		after, err = change.Apply(before)
 		if err = problem.Both(change.Invalid, err); err != nil {
 			return err
 		}
@@ -135,8 +135,8 @@ func (s *Service) SetAgentPolicy(ctx context.Context, caller access.Caller, slug
 	return after, err
 }
 
-// apply returns the policy with what was sent.
-func (c PolicyChange) apply(p AgentPolicy) (AgentPolicy, error) {
+// Apply returns the policy with what was sent, or what is wrong with that.
+func (c PolicyChange) Apply(p AgentPolicy) (AgentPolicy, error) {
 	var wrong []problem.Field
 	complain := func(location, message string) {
 		wrong = append(wrong, problem.Field{Location: location, Message: message})

@@ -111,6 +111,26 @@ func (s *Service) setPause(ctx context.Context, tx *sql.Tx, caller access.Caller
 // pausedBy reports whether it was that user who paused the agent.
 func (t Token) pausedBy(userID string) bool { return t.PausedBy != nil && *t.PausedBy == userID }
 
+// Shortening is what a shorter life does to the agents that there are.
+type Shortening struct {
+	Ended  int64 // now
+	Sooner int64 // later than now
+}
+
+// CountShortened returns what [Service.ShortenIn] would do now, so that people can be told before they decide it. Admins and
+// owners may ask.
+func (s *Service) CountShortened(ctx context.Context, caller access.Caller, slug string, life time.Duration) (Shortening, error) {
+	caller, err := s.Org.Inside(caller, slug, access.OrganizationAdminister)
+	if err != nil {
+		return Shortening{}, err
+	}
+	n, err := rows.New(s.DB.Read()).CountShortened(ctx, rows.CountShortenedParams{Life: life.Microseconds(), Now: db.Micros(s.Now()), OrganizationID: caller.Organization})
+	if err != nil {
+		return Shortening{}, fmt.Errorf("count the agents that a shorter life ends: %w", err)
+	}
+	return Shortening{Ended: n.Ended, Sooner: n.Shortened - n.Ended}, nil
+}
+
 // ShortenIn ends the organization's agents when they have lived for so long, where they would live longer; those that have
 // already end now. The room of organizations calls it when their policy says so, and records that. [Service.AnnounceEnds]
 // tells their owners.

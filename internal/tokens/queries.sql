@@ -178,3 +178,10 @@ SELECT id FROM tokens WHERE organization_id = $1 AND user_id = $2 AND client_id 
 SELECT t.organization_id, t.id, t.user_id, t.client_id FROM credentials c
 JOIN tokens t ON t.organization_id = c.organization_id AND t.id = c.token_id
 WHERE c.lookup_id = $1 AND c.digest = $2;
+
+-- name: CountShortened :one
+-- How many agents a shorter life would end now, and how many it would end sooner or now.
+SELECT CAST(COALESCE(sum(CASE WHEN created_at + CAST(sqlc.arg(life) AS bigint) <= CAST(sqlc.arg(now) AS bigint) THEN 1 ELSE 0 END), 0) AS bigint) AS ended,
+  count(*) AS shortened
+FROM tokens WHERE organization_id = sqlc.arg(organization_id) AND purpose = 'agent' AND revoked_at IS NULL
+  AND (expires_at IS NULL OR expires_at > created_at + CAST(sqlc.arg(life) AS bigint) AND expires_at > CAST(sqlc.arg(now) AS bigint));

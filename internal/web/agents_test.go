@@ -136,7 +136,7 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "read", "reach", "chosen", "projects", project)...).is(http.StatusOK, "Night shift", "The agent&#39;s grant is changed", "<strong>Renamed</strong>", "What agents may do in ACME")
 	b.get(page + "/grant")
 	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "write", "scope.comments", "write", "reach", "all")...).is(http.StatusForbidden, "Letting an agent do more", "Change the grant")
-	b.post(page+"/grant", append(b.hidden(), "reauthenticate_password", password)...).is(http.StatusOK, "Change tasks", "All your projects", "<strong>Given more</strong>")
+	b.post(page+"/grant", append(b.hidden(), "reauthenticate_password", password)...).is(http.StatusOK, "Change tasks", "All your projects", "<strong>Given more</strong>", "by you; with tasks:write, comments:write; all projects")
 	b.get(page + "/grant")
 	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "scope.tasks", "write", "scope.comments", "write", "reach", "chosen")...).is(http.StatusUnprocessableEntity, "Choose at least one project, or all that you can see.", `aria-describedby="projects-error"`)
 	b.post(page+"/grant", append(b.hidden(), "name", "Night shift", "reach", "all")...).is(http.StatusUnprocessableEntity, "Choose at least one scope.", `aria-describedby="scopes-error"`)
@@ -148,14 +148,18 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	b.get("/organizations/acme/projects/"+project).is(http.StatusOK, "Written at night", "Night shift", "for maya")
 	task := b.found(taskPath)
 	w.call(http.MethodPost, "/tasks/"+task+"/comments", value, `{"body":"Half done"}`)
+	w.call(http.MethodPatch, "/tasks/"+task, value, `{"status":"done","due_on":"2030-01-01"}`)
 	b.get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, page, "for maya</p>", "Half done", "for maya</span>")
 	// What it changed is on its page, as far as whoever looks may see it.
 	link := `href="/organizations/acme/projects/` + project + "/tasks/" + task + `"`
-	b.get(page).is(http.StatusOK, "What it changed lately", "<strong>Made WEB-1</strong>", "<strong>Commented on WEB-1</strong>", link, "Written at night")
+	b.get(page).is(http.StatusOK, "What it changed lately", "<strong>Made WEB-1</strong>", "<strong>Commented on WEB-1</strong>", "<strong>Changed status, due date of WEB-1</strong>", link, "Written at night")
 	b.get("/organizations/acme/agents/"+id).is(http.StatusOK, "What it changed lately", "<strong>Made WEB-1</strong>", link)
 	defer func() {
 		b.post("/organizations/acme/projects/"+project+"/tasks/"+task+"/delete", b.hidden()...)
-		b.get(page).is(http.StatusOK, "<strong>Made what you do not see, or what is gone</strong>").lacks("Written at night", link)
+		b.get(page).is(http.StatusOK, "<strong>Made WEB-1</strong>", "In the recycle bin", `href="/organizations/acme/projects/`+project+`?deleted=true"`).lacks(link)
+		w.execute(`DELETE FROM comments`)
+		w.execute(`DELETE FROM tasks`)
+		b.get(page).is(http.StatusOK, "<strong>Made what you do not see, or what is gone</strong>").lacks("Written at night")
 	}()
 	w.member("ben", "acme", "member").get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, "Night shift", "for maya</p>").lacks(page)
 }
@@ -238,8 +242,17 @@ func TestPolicyIsReadByMembersAndChangedByAdmins(t *testing.T) {
 
 	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "soon", "writes_per_hour", "0").is(http.StatusUnprocessableEntity, "Must be a whole number", "Must be 1 to 1000000", `value="soon"`, `value="0"`)
 	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "20", "writes_per_hour", "0").is(http.StatusUnprocessableEntity, "Must be 1 to 1000000")
+	// What ends or stops agents is asked about once, and what is changed meanwhile is asked about anew.
+	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "20").is(http.StatusOK, "This brings the end of 1 agent nearer, for good.", "Nothing is saved yet", `value="20"`)
+	maya.post(policy, append(maya.hidden(), "enabled", "no", "scope.tasks", "write", "max_lifetime_days", "20")...).is(http.StatusOK, "nearer, for good and stops 1 agent until agents are turned on again", "Nothing is saved yet")
+	w.execute("UPDATE tokens SET created_at = created_at - 86400000000 * 25")
+	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "20").is(http.StatusOK, "This ends 1 agent now, for good.", "Nothing is saved yet")
+	w.execute("UPDATE tokens SET created_at = created_at + 86400000000 * 25")
+	ben.get(mine).lacks("Crossed out")
+	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "max_lifetime_days", "20").is(http.StatusOK, "Nothing is saved yet")
+	confirmed := maya.hidden()
 	w.execute("UPDATE sessions SET authenticated_at = authenticated_at - 3600000000")
-	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "destructive", "tasks:delete", "max_lifetime_days", "20", "writes_per_hour", "").is(http.StatusForbidden, "Enter your password again", "Save the policy")
+	maya.post(policy, append(confirmed, "enabled", "yes", "scope.tasks", "write", "destructive", "tasks:delete", "max_lifetime_days", "20", "writes_per_hour", "")...).is(http.StatusForbidden, "Enter your password again", "Save the policy")
 	maya.post(policy, append(maya.hidden(), "reauthenticate_password", password)...).is(http.StatusOK, "The policy is saved", `name="destructive" value="tasks:delete" checked`)
 	maya.get(policy).is(http.StatusOK, `name="scope.tasks" value="write" aria-label="Tasks: write" checked`, `name="scope.projects" value="none" aria-label="Projects: none" checked`, `name="writes_per_hour" type="text" value=""`)
 
@@ -258,7 +271,9 @@ func TestPolicyIsReadByMembersAndChangedByAdmins(t *testing.T) {
 	ben.get(mine+"/grant").is(http.StatusOK, "What it has may stay, and is refused.", `href="`+policy+`"`)
 	ben.post(mine+"/grant", append(ben.hidden(), "name", "Mine", "scope.tasks", "write", "scope.comments", "read", "reach", "all")...).is(http.StatusOK, "Mine", stopped)
 
-	maya.post(policy, "enabled", "no", "scope.tasks", "write").is(http.StatusOK, "The policy is saved")
+	maya.post(policy, "enabled", "no", "scope.tasks", "write").is(http.StatusOK, "This stops 1 agent", "Nothing is saved yet")
+	maya.post(policy, append(maya.hidden(), "enabled", "no", "scope.tasks", "write")...).is(http.StatusOK, "The policy is saved")
+	ben.get(mine).is(http.StatusOK, "Agents are turned off in ACME, so it is refused until an admin turns them on")
 	ben.get("/settings/agents/connect?client=zed").is(http.StatusOK, "Agents are turned off in ACME")
 	ben.post("/settings/agents/connect", append(ben.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "20")...).is(http.StatusUnprocessableEntity, "Agents are turned off in this organization")
 }

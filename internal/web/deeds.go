@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"carnet/access"
 	"carnet/internal/audit"
 	"carnet/internal/tokens"
 	"carnet/internal/work"
@@ -45,6 +46,9 @@ func (v *visit) steps(activity tokens.Activity) []lifeEvent {
 			}
 		case "token.changed":
 			step.Title = changeTitle(e.Detail)
+			for _, what := range changeWords(e.Detail) {
+				step.Text += "; " + what
+			}
 		}
 		events = append(events, step)
 	}
@@ -64,10 +68,67 @@ func changeTitle(detail map[string]any) string {
 	return "Renamed"
 }
 
+// changeWords say what a grant lost and got.
+func changeWords(detail map[string]any) (words []string) {
+	before, after := textsOf(detail["scopes_before"]), textsOf(detail["scopes"])
+	missing := func(from, in []string) []string { // writing includes reading
+		held := scopeSet(in)
+		return slices.DeleteFunc(slices.Clone(from), func(s string) bool { return scopeSet([]string{s}).Within(held) })
+	}
+	if lost := missing(before, after); len(lost) > 0 {
+		words = append(words, "without "+strings.Join(lost, ", "))
+	}
+	if got := missing(after, before); len(got) > 0 {
+		words = append(words, "with "+strings.Join(got, ", "))
+	}
+	if fmt.Sprint(detail["projects"]) != fmt.Sprint(detail["projects_before"]) {
+		if list := textsOf(detail["projects"]); list == nil {
+			words = append(words, "all projects")
+		} else {
+			words = append(words, "limited to "+plural(len(list), "project"))
+		}
+	}
+	if end, _ := detail["expires_at"].(string); end != fmt.Sprint(detail["expires_at_before"]) {
+		switch at, err := time.Parse(time.RFC3339Nano, end); {
+		case err == nil:
+			words = append(words, "ends "+exact(at))
+		case detail["expires_at_before"] != nil:
+			words = append(words, "never ends")
+		}
+	}
+	return words
+}
+
+// scopeSet returns the scopes of these names; those that are not known are left out.
+func scopeSet(names []string) (set access.Scopes) {
+	for _, name := range names {
+		if scope, ok := access.ParseScope(name); ok {
+			set |= access.ScopeSet(scope)
+		}
+	}
+	return set
+}
+
+// textsOf returns the texts of a list in the detail of an event; nil for anything else.
+func textsOf(list any) []string {
+	items, ok := list.([]any)
+	if !ok {
+		return nil
+	}
+	texts := make([]string, 0, len(items))
+	for _, item := range items {
+		texts = append(texts, fmt.Sprint(item))
+	}
+	return texts
+}
+
+// fieldWords are what people call fields that are called otherwise inside.
+var fieldWords = strings.NewReplacer("assignee_id", "assignee", "due_on", "due date")
+
 // deedWords say what a token did, by the name of the event.
 var deedWords = map[string]string{
 	"project.created": "Made the project", "project.updated": "Changed the project", "project.deleted": "Deleted the project", "project.restored": "Restored the project",
-	"task.created": "Made", "task.updated": "Changed", "task.deleted": "Deleted a task", "task.restored": "Restored",
+	"task.created": "Made", "task.updated": "Changed", "task.deleted": "Deleted", "task.restored": "Restored",
 	"comment.created": "Commented on", "comment.updated": "Changed a comment on", "comment.deleted": "Deleted a comment on",
 }
 
@@ -98,14 +159,21 @@ func (v *visit) changedBy(t tokenView, did []audit.Past) ([]deed, error) {
 	var list []deed
 	for _, e := range did {
 		shown := deed{At: e.At, Words: cmp.Or(deedWords[e.Action], e.Action)}
+		if fields := textsOf(e.Detail["fields"]); len(fields) > 0 && e.Action == "task.updated" {
+			shown.Words = "Changed " + fieldWords.Replace(strings.Join(fields, ", ")) + " of"
+		} else if len(fields) > 0 {
+			shown.Words = "Changed " + strings.Join(fields, ", ") + " of the project"
+		}
 		if task, ok := names[taskOf(e)]; ok {
-			shown.Ref, shown.Name, shown.Href = task.Ref, task.Title, projectsOf(t.Organization)+"/"+task.ProjectID+"/tasks/"+taskOf(e)
+			base := projectsOf(t.Organization) + "/" + task.ProjectID
+			shown.Ref, shown.Name, shown.Href = task.Ref, task.Title, base+"/tasks/"+taskOf(e)
+			if shown.Deleted = task.Deleted; task.Deleted {
+				shown.Href = base + "?deleted=true"
+			}
 		} else if project, ok := projects[e.Resource]; ok {
 			shown.Ref, shown.Name, shown.Href = project.Key, project.Name, projectsOf(t.Organization)+"/"+project.ID
-		} else if !strings.HasSuffix(e.Action, ".deleted") {
+		} else {
 			shown.Words += " what you do not see, or what is gone"
-		} else if strings.HasPrefix(e.Action, "comment.") {
-			shown.Words = "Deleted a comment"
 		}
 		list = append(list, shown)
 	}

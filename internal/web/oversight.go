@@ -1,10 +1,12 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"carnet/access"
 	"carnet/internal/optional"
@@ -354,13 +356,17 @@ func (d *Door) showPolicy(v *visit) error {
 	return v.policyForm(newForm(values), http.StatusOK)
 }
 
-func (v *visit) policyForm(f form, status int) error {
+func (v *visit) policyForm(f form, status int) error { return v.policyPage(f, status, "", "") }
+
+// policyPage shows the form; warning is what it does that has to be confirmed, by sending it again.
+func (v *visit) policyPage(f form, status int, warning, confirmed string) error {
 	caller, o, err := v.in()
 	if err != nil {
 		return err
 	}
 	chosen := chosenScopes(f.Values)
 	p := policyPage{
+		Warning: warning, Confirmed: confirmed,
 		Crumbs: overseenCrumbs(o, crumb{Label: "Policy"}), Base: policyOf(o.Slug), Form: f, MayChange: caller.OrganizationPermissions().Has(access.OrganizationAdminister),
 		Enabled: f.Value("enabled") == "yes", Scopes: scopeRows(chosen, offering{role: access.Owner, limit: access.AllScopes()}), ScopeViews: scopeViews(chosen.Names()),
 	}
@@ -391,6 +397,9 @@ func (d *Door) savePolicy(v *visit) error {
 	if len(wrong) > 0 {
 		change.Invalid = problem.InvalidFields(wrong...)
 	}
+	if asked, err := v.askPolicy(slug, change); asked || err != nil {
+		return err
+	}
 	if _, err := d.Org.SetAgentPolicy(v.ctx(), v.caller, slug, change); err != nil {
 		f := v.typed()
 		if err := refused(&f, err, nil); err != nil {
@@ -399,6 +408,45 @@ func (d *Door) savePolicy(v *visit) error {
 		return v.policyForm(f, http.StatusUnprocessableEntity)
 	}
 	return v.leave(policyOf(slug), "policy-saved")
+}
+
+// askPolicy asks once before a policy stops or ends agents that work: what it ends does not come back. It reports whether it
+// did; what was asked about and is sent again is confirmed.
+func (v *visit) askPolicy(slug string, change org.PolicyChange) (asked bool, err error) {
+	before, err := v.agentPolicy(slug)
+	if err != nil || change.Invalid != nil {
+		return false, err
+	}
+	if _, err := change.Apply(before); err != nil {
+		return false, nil //nolint:nilerr // saving it says what is wrong
+	}
+	var effects []string
+	if days := change.MaxLifetimeDays; days.Set && !days.Null && days.V > 0 {
+		n, err := v.d.Tokens.CountShortened(v.ctx(), v.caller, slug, time.Duration(days.V)*24*time.Hour)
+		if err != nil {
+			return false, err
+		}
+		if n.Ended > 0 {
+			effects = append(effects, "ends "+plural(int(n.Ended), "agent")+" now, for good")
+		}
+		if n.Sooner > 0 {
+			effects = append(effects, "brings the end of "+plural(int(n.Sooner), "agent")+" nearer, for good")
+		}
+	}
+	if before.Enabled && !change.Enabled.V {
+		working, err := v.d.Tokens.CountAgents(v.ctx(), v.caller, slug, tokens.AgentSelection{All: true})
+		if err != nil {
+			return false, err
+		}
+		if working > 0 {
+			effects = append(effects, "stops "+plural(int(working), "agent")+" until agents are turned on again")
+		}
+	}
+	confirmed := fmt.Sprintf("%t/%d", change.Enabled.V, change.MaxLifetimeDays.V)
+	if len(effects) == 0 || v.posted("confirmed") == confirmed {
+		return false, nil
+	}
+	return true, v.policyPage(v.typed(), http.StatusOK, "This "+words(effects)+".", confirmed)
 }
 
 // wholeNumber reads a number that may be left out.

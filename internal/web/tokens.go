@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"carnet/access"
+	"carnet/internal/org"
 	"carnet/internal/page"
 	"carnet/internal/problem"
 	"carnet/internal/tokens"
@@ -196,11 +197,11 @@ func (v *visit) tokens(asked tokens.Query, fits func(tokenView) bool) (list []to
 type projectNames struct {
 	v        *visit
 	known    map[string]map[string]projectName // by organization and id
-	policies map[string]access.Scopes          // that agents may use, by organization
+	policies map[string]org.AgentPolicy        // by organization
 }
 
 func (v *visit) projectNames() projectNames {
-	return projectNames{v: v, known: map[string]map[string]projectName{}, policies: map[string]access.Scopes{}}
+	return projectNames{v: v, known: map[string]map[string]projectName{}, policies: map[string]org.AgentPolicy{}}
 }
 
 // token returns a token as pages show it.
@@ -244,24 +245,42 @@ func (n projectNames) markStopped(t *tokenView) error {
 	if !t.Agent || t.Ended() {
 		return nil
 	}
-	allowed, known := n.policies[t.Organization]
+	policy, known := n.policies[t.Organization]
 	if !known {
-		policy, err := n.v.agentPolicy(t.Organization)
+		var err error
+		policy, err = n.v.agentPolicy(t.Organization)
 		if problem.Is(err, problem.NotFound) { // who left sees no policy
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		allowed = policy.Rules().Scopes
-		n.policies[t.Organization] = allowed
+		n.policies[t.Organization] = policy
 	}
-	for i, s := range t.Scopes {
-		if scope, ok := access.ParseScope(s.Name); ok && !access.ScopeSet(scope).Within(allowed) {
-			t.Scopes[i].Stopped, t.Stopped = true, true
-		}
-	}
+	t.AgentsOff = !policy.Enabled
+	t.markScopes(policy.Rules().Scopes)
 	return nil
+}
+
+// markScopes marks those that are not allowed. Of one that writes, the reading that it includes may be.
+func (t *tokenView) markScopes(allowed access.Scopes) {
+	var shown []scopeView
+	for _, s := range t.Scopes {
+		scope, ok := access.ParseScope(s.Name)
+		if !ok || access.ScopeSet(scope).Within(allowed) {
+			shown = append(shown, s)
+			continue
+		}
+		reads := withReads(access.ScopeSet(scope)) &^ access.ScopeSet(scope)
+		for _, read := range reads.List() {
+			if access.ScopeSet(read).Within(allowed) && !t.scopes().Has(read) {
+				shown = append(shown, scopeViews([]string{read.String()})...)
+			}
+		}
+		s.Stopped, t.Stopped = true, true
+		shown = append(shown, s)
+	}
+	t.Scopes = shown
 }
 
 func deref(s *string) string {

@@ -99,6 +99,8 @@ type policyPage struct {
 	Base        string
 	Form        form
 	MayChange   bool
+	Warning     string // what the policy does that has to be confirmed
+	Confirmed   string // what sending it again confirms
 	Enabled     bool
 	Scopes      []scopeRow
 	ScopeViews  []scopeView

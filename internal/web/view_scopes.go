@@ -90,6 +90,9 @@ func scopeRows(chosen access.Scopes, on offering) []scopeRow {
 		var reason string
 		if reason, level.Disabled = on.refuses(entry.Scope); reason != "" && row.Reason == "" {
 			row.Reason = reason
+			if reason == on.why && entry.Write && !row.Levels[1].Disabled && row.Levels[1].Offered {
+				row.Reason = "The organization lets agents read this, and not write it."
+			}
 		}
 		if chosen.Has(entry.Scope) && !level.Disabled {
 			for i := range row.Levels {

@@ -44,6 +44,7 @@ type tokenView struct {
 	Client, ClientHost string // of agents
 	Calls              int    // of agents in lists, in the last seven days
 	Stopped            bool   // some of an agent's scopes, by its organization's policy
+	AgentsOff          bool   // no agents work in its organization
 
 	RevokedBySelf, PausedBySelf bool
 	RevokedBy, PausedBy         string // names, on the token's page
@@ -398,6 +399,7 @@ type deeds struct {
 type deed struct {
 	At                     time.Time
 	Words, Ref, Name, Href string
+	Deleted                bool // it is in the recycle bin, where Href leads
 }
 
 // lateUse tells of a replaced value that somebody still uses.

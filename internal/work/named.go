@@ -85,18 +85,21 @@ func (s *Service) idOf(ctx context.Context, from *source, column string) (found 
 }
 
 // TaskName is what people call a task.
-type TaskName struct{ Ref, Title, ProjectID string }
+type TaskName struct {
+	Ref, Title, ProjectID string
+	Deleted               bool // it is in the recycle bin
+}
 
-// TaskNames returns what those of the tasks are called that are there and that the caller sees, by id. It asks for no
-// permission, like [Service.ProjectID].
+// TaskNames returns what those of the tasks are called that the caller sees, in the recycle bin or not, by id. It asks for
+// no permission, like [Service.ProjectID].
 func (s *Service) TaskNames(ctx context.Context, caller access.Caller, ids []string) (map[string]TaskName, error) {
 	names := map[string]TaskName{}
 	if len(ids) == 0 {
 		return names, nil
 	}
-	from := tasksIn(caller.Visible(), present, s.Now())
+	from := tasksIn(caller.Visible(), either, s.Now())
 	from.ids("t.id", id.Task, ids)
-	found, err := s.DB.Read().QueryContext(ctx, from.query("t.id, p.key, t.number, t.title, t.project_id"), from.args.Values()...)
+	found, err := s.DB.Read().QueryContext(ctx, from.query("t.id, p.key, t.number, t.title, t.project_id, t.deleted_at"), from.args.Values()...)
 	if err != nil {
 		return nil, fmt.Errorf("read the names of tasks: %w", err)
 	}
@@ -104,10 +107,12 @@ func (s *Service) TaskNames(ctx context.Context, caller access.Caller, ids []str
 	for found.Next() {
 		var task, key string
 		var number int64
+		var deleted sql.NullInt64
 		var name TaskName
-		if err := found.Scan(&task, &key, &number, &name.Title, &name.ProjectID); err != nil {
+		if err := found.Scan(&task, &key, &number, &name.Title, &name.ProjectID, &deleted); err != nil {
 			return nil, fmt.Errorf("read the names of tasks: %w", err)
 		}
+		name.Deleted = deleted.Valid
 		name.Ref = fmt.Sprintf("%s-%d", key, number)
 		names[task] = name
 	}

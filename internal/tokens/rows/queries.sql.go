@@ -213,6 +213,32 @@ func (q *Queries) CountAgentsToEnd(ctx context.Context, arg CountAgentsToEndPara
 	return count, err
 }
 
+const countShortened = `-- name: CountShortened :one
+SELECT CAST(COALESCE(sum(CASE WHEN created_at + CAST($1 AS bigint) <= CAST($2 AS bigint) THEN 1 ELSE 0 END), 0) AS bigint) AS ended,
+  count(*) AS shortened
+FROM tokens WHERE organization_id = $3 AND purpose = 'agent' AND revoked_at IS NULL
+  AND (expires_at IS NULL OR expires_at > created_at + CAST($1 AS bigint) AND expires_at > CAST($2 AS bigint))
+`
+
+type CountShortenedParams struct {
+	Life           int64
+	Now            int64
+	OrganizationID string
+}
+
+type CountShortenedRow struct {
+	Ended     int64
+	Shortened int64
+}
+
+// How many agents a shorter life would end now, and how many it would end sooner or now.
+func (q *Queries) CountShortened(ctx context.Context, arg CountShortenedParams) (CountShortenedRow, error) {
+	row := q.db.QueryRowContext(ctx, countShortened, arg.Life, arg.Now, arg.OrganizationID)
+	var i CountShortenedRow
+	err := row.Scan(&i.Ended, &i.Shortened)
+	return i, err
+}
+
 const createdSince = `-- name: CreatedSince :one
 SELECT count(*) FROM tokens WHERE user_id = $1 AND created_at > $2
 `

@@ -74,6 +74,7 @@ func (s *Service) Exchange(ctx context.Context, e Exchange) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
+	s.Tokens.TellReturned(ctx, issued.Token, issued.Owner)
 	return Fetched{
 		AccessToken: issued.Value.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(s.Now(), *issued.Token.ExpiresAt),
 		Scope: KnownScopes(joined(issued.Token.Scopes)).String(),

@@ -86,7 +86,7 @@ func (s *Service) Redeem(ctx context.Context, tx *sql.Tx, a Approval) (Issued, e
 	}
 	g.clientID = a.ClientID
 	value, t, err := s.insert(ctx, tx, caller, g)
-	return Issued{Token: t, Value: &value}, err
+	return Issued{Token: t, Value: &value, Owner: a.UserID}, err
 }
 
 // endFormer revokes the live agents of the same client that a person has in the organization.
@@ -149,7 +149,10 @@ func (s *Service) RevokeOfClient(ctx context.Context, text, clientID string) err
 		if err != nil {
 			return err
 		}
-		_, err = s.revoke(ctx, tx, caller, t)
+		_, err = s.revokeBecause(ctx, tx, caller, t, signedOutReason)
 		return err
 	})
 }
+
+// signedOutReason is what a token says that its client gave back.
+const signedOutReason = "its program signed out"

@@ -39,6 +39,7 @@ type Draft struct {
 type Issued struct {
 	Token Token
 	Value *token.Value
+	Owner string // user id
 }
 
 // grant is a checked draft.
@@ -98,7 +99,10 @@ func (s *Service) Create(ctx context.Context, caller access.Caller, draft Draft)
 	if err != nil {
 		return Issued{}, fmt.Errorf("create a token: %w", err)
 	}
-	return Issued{Token: created, Value: value}, nil
+	if value != nil { // and it is no repetition
+		s.TellReturned(ctx, created, caller.UserID)
+	}
+	return Issued{Token: created, Value: value, Owner: caller.UserID}, nil
 }
 
 // holdPolicy keeps what an organization lets agents do as it is until an agent's grant is stored: a shorter life that comes

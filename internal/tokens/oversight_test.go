@@ -539,3 +539,56 @@ func TestAClientIsChosenWithItsFamily(t *testing.T) {
 		}
 	})
 }
+
+// Whoever paused or revoked an agent is told when its owner connects another one of the same client, and the owner can be told
+// before. What was resumed, what its owner halted themselves, and other clients are no reason.
+func TestWhoHaltedAnAgentIsToldThatAnotherIsConnected(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		halted := func(client string) string {
+			t.Helper()
+			h, err := w.tokens.Halted(t.Context(), w.as("mel"), "acme", client)
+			w.ok(err)
+			if h == nil {
+				return ""
+			}
+			return fmt.Sprint(h.Revoked, " ", h.By, " ", h.Reason)
+		}
+		first := w.agent("mel", "acme", "first", "Claude Code")
+		own := w.agent("mel", "acme", "own", "Zed")
+		_, err := w.tokens.Pause(t.Context(), w.as("mel"), own.Token.ID)
+		w.ok(err)
+		_, err = w.tokens.PauseAgent(t.Context(), w.as("olga"), "acme", first.Token.ID, tokens.Removal{Reason: "Too curious."})
+		w.ok(err)
+		w.mailbox.take()
+		if got := halted("Claude Code (carnet)"); !strings.HasPrefix(got, "false ") || !strings.HasSuffix(got, " Too curious.") {
+			t.Errorf("of the client: %q", got)
+		}
+		for _, other := range []string{"Zed", "Cursor", ""} {
+			if got := halted(other); got != "" {
+				t.Errorf("of %q: %q", other, got)
+			}
+		}
+		w.agent("mel", "acme", "other", "Cursor")
+		w.agent("gus", "acme", "somebody else's", "Claude Code")
+		if mails := w.mailbox.take(); len(mails) != 0 {
+			t.Errorf("mails: %+v", mails)
+		}
+		second := w.agent("mel", "acme", "second", "Claude Code (carnet)")
+		w.told(t, "another", "olga", "An agent that you paused in Acme was connected again", `"second"`, second.Token.Prefix, "mel@example.com", "/organizations/acme/agents/"+second.Token.ID)
+		w.mailbox.take()
+		_, err = w.tokens.ResumeAgent(t.Context(), w.as("olga"), "acme", first.Token.ID)
+		w.ok(err)
+		if got := halted("Claude Code"); got != "" {
+			t.Errorf("after it was resumed: %q", got)
+		}
+		w.pass(time.Second)
+		_, err = w.tokens.RevokeAgent(t.Context(), w.as("olga"), "acme", second.Token.ID, tokens.Removal{})
+		w.ok(err)
+		w.mailbox.take()
+		if got := halted("Claude Code"); !strings.HasPrefix(got, "true ") {
+			t.Errorf("after it was revoked: %q", got)
+		}
+		w.agent("mel", "acme", "third", "Claude Code")
+		w.told(t, "a third", "olga", "An agent that you revoked in Acme was connected again", `"third"`)
+	})
+}

@@ -149,11 +149,15 @@ func (s *Service) Revoke(ctx context.Context, caller access.Caller, tokenID stri
 
 // revoke ends a live token. It stores and reads no more than it must: until it returns, a leak goes on.
 func (s *Service) revoke(ctx context.Context, tx *sql.Tx, caller access.Caller, t Token) (Token, error) {
+	return s.revokeBecause(ctx, tx, caller, t, "")
+}
+
+func (s *Service) revokeBecause(ctx context.Context, tx *sql.Tx, caller access.Caller, t Token, reason string) (Token, error) {
 	if t.State == Revoked {
 		return t, nil
 	}
 	at := sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true}
-	changed, err := rows.New(tx).RevokeToken(ctx, rows.RevokeTokenParams{RevokedAt: at, RevokedBy: caller.UserID, OrganizationID: t.organizationID, ID: t.ID})
+	changed, err := rows.New(tx).RevokeToken(ctx, rows.RevokeTokenParams{RevokedAt: at, RevokedBy: caller.UserID, RevokeReason: reason, OrganizationID: t.organizationID, ID: t.ID})
 	if err != nil {
 		return Token{}, fmt.Errorf("store the revocation: %w", err)
 	}
@@ -161,11 +165,11 @@ func (s *Service) revoke(ctx context.Context, tx *sql.Tx, caller access.Caller, 
 		return s.own(ctx, tx, caller, t.ID) // an operator was faster: their moment counts
 	}
 	err = s.Audit.Record(ctx, tx, caller, audit.Event{
-		Organization: t.organizationID, Action: "token.revoked", Resource: t.ID, Detail: map[string]any{"prefix": t.Prefix},
+		Organization: t.organizationID, Action: "token.revoked", Resource: t.ID, Detail: map[string]any{"prefix": t.Prefix, "reason": reason},
 	})
 	if err != nil {
 		return Token{}, err
 	}
-	t.State, t.RevokedAt, t.RevokedBy = Revoked, db.NullTime(at), &caller.UserID
+	t.State, t.RevokedAt, t.RevokedBy, t.RevokeReason = Revoked, db.NullTime(at), &caller.UserID, reason
 	return t, nil
 }

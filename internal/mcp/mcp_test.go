@@ -594,14 +594,14 @@ func TestC9WhatIsWrongIsSaidOfTheArgument(t *testing.T) {
 		_, value := w.agent(w.owner, nil, everything...)
 		before := w.content()
 		for _, c := range []struct{ tool, arguments, words string }{
-			{"get_task", `{}`, "task: is required"}, {"get_task", `{"task":5}`, "task: "}, {"get_task", `{"tsk":"WEB-1"}`, "takes"}, {"get_task", `[]`, "object"},
+			{"get_task", `{}`, "task: is required"}, {"get_task", `{"task":5}`, "task: must be a text"}, {"set_task_status", `{"tasks":"WEB-1","status":"done"}`, "tasks: must be a list"}, {"set_task_status", `{"tasks":["WEB-1","WEB-99"],"status":"done"}`, "nothing here that you can see, under the name in tasks[1]. "}, {"set_task_status", `{"tasks":["WEB-1","tsk_01m8ezgf3ce6e8ts7xq8xvkq78"],"status":"done"}`, "under the name in tasks[1]. "}, {"create_tasks", `{"project":"WEB","tasks":[5]}`, "tasks[0]: must be an object"}, {"update_task", `{"task":"WEB-1","due_on":7}`, "due_on: must be a text"}, {"get_task", `{"tsk":"WEB-1"}`, "takes"}, {"get_task", `[]`, "object"},
 			{"get_project", `{"project":""}`, "project: is required"}, {"search_tasks", `{"query":"  "}`, "query: is required"},
-			{"list_tasks", `{"limit":0}`, "limit: must be 1 to 100"}, {"list_tasks", `{"limit":101}`, "limit: "}, {"list_tasks", `{"limit":"5"}`, "limit: "},
+			{"list_tasks", `{"limit":0}`, "limit: must be 1 to 100"}, {"list_tasks", `{"limit":101}`, "limit: "}, {"list_tasks", `{"limit":"5"}`, "limit: must be a whole number"},
 			{"list_tasks", `{"assignee":"the boss"}`, "assignee: must be a user id"}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x"},{"title":"x","assignee":"the boss"}]}`, "tasks[1].assignee: must be"},
 			{"list_tasks", `{"status":"finished"}`, "status: "}, {"list_tasks", `{"due_before":"tomorrow"}`, "due_before: "}, {"list_tasks", `{"cursor":"made-up"}`, "cursor"},
 			{"recent_activity", `{"since":"yesterday"}`, "since: "}, {"create_tasks", `{"project":"WEB","tasks":[]}`, "tasks: "},
 			{"create_tasks", `{"project":"WEB","tasks":[{"title":"good"},{"title":""}]}`, "tasks[1].title: "}, {"create_tasks", `{"project":"WEB","tasks":[{"title":"x","priority":"urgent"}]}`, "tasks[0].priority: "},
-			{"create_tasks", `{"project":"WEB","tasks":[{"title":"x"},{"name":"x"}]}`, "tasks[1]: has a field that this tool does not know; it takes assignee, description, due_on, priority, status, title"}, {"create_tasks", `{"project":"WEB","tasks":[{"title":5}]}`, "tasks[0].title: has a value of a kind"}, {"update_task", `{"task":"WEB-1","status":"finished"}`, "status: "},
+			{"create_tasks", `{"project":"WEB","tasks":[{"title":"x"},{"name":"x"}]}`, "tasks[1]: has a field that this tool does not know; it takes assignee, description, due_on, priority, status, title"}, {"create_tasks", `{"project":"WEB","tasks":[{"title":5}]}`, "tasks[0].title: must be a text"}, {"update_task", `{"task":"WEB-1","status":"finished"}`, "status: "},
 			{"update_task", `{"task":"WEB-1","title":null}`, "title: "}, {"update_task", `{"task":"WEB-1","assignee":"usr_nobody"}`, "assignee: "},
 			{"set_task_status", `{"tasks":[],"status":"done"}`, "tasks: "}, {"set_task_status", `{"tasks":["WEB-1"],"status":""}`, "status: "},
 			{"comment_on_task", `{"task":"WEB-1"}`, "body: "}, {"create_project", `{"key":"bad key","name":"x"}`, "key: "}, {"create_project", `{"key":"WEB","name":"x"}`, "key"},

@@ -145,9 +145,27 @@ func read(arguments []byte, into any) error {
 	case errors.Is(err, jsonv2.ErrUnknownName) && errors.As(err, &semantic):
 		return &unknownError{semantic.JSONPointer}
 	case errors.As(err, &semantic) && semantic.JSONPointer != "":
-		return problem.Invalid(placeOf(semantic.JSONPointer), "has a value of a kind that does not fit")
+		return problem.Invalid(placeOf(semantic.JSONPointer), "must be "+kindOf(semantic.GoType))
 	default:
 		return problem.Invalid("arguments", "must be one JSON object, valid UTF-8, no field twice")
+	}
+}
+
+// kindOf says what kind of value a type takes.
+func kindOf(t reflect.Type) string {
+	switch {
+	case t == nil:
+		return "of another kind"
+	case t == reflect.TypeFor[optional.Value[string]](), t.Kind() == reflect.String:
+		return "a text"
+	case t.Kind() == reflect.Slice:
+		return "a list"
+	case t.Kind() == reflect.Int:
+		return "a whole number"
+	case t.Kind() == reflect.Struct:
+		return "an object"
+	default:
+		return "of another kind"
 	}
 }
 
@@ -272,6 +290,7 @@ func (t *tool) try(ctx context.Context, c *call, arguments []byte) (answer, erro
 func (d *Door) excuse(c *call, t *tool, err error) string {
 	err = d.Explain(err)
 	p := problem.Describe(err, c.info.ID)
+	var refusal *problem.Error
 	switch p.Code {
 	case problem.Internal:
 		d.Log.Error("a tool failed", "request", c.info.ID, "tool", t.name, "error", err)
@@ -280,10 +299,13 @@ func (d *Door) excuse(c *call, t *tool, err error) string {
 	case problem.PolicyDenied:
 		p.Detail += " What it lets agents do: " + d.publicURL + "/organizations/" + c.caller.OrganizationSlug + "/agents/policy"
 	case problem.NotFound:
-		return "There is nothing here that you can see. It may not exist, or lie outside what you were given: the person whom you act for can change that under Settings, Agents (" + d.publicURL + "/settings/agents)."
+		which := ""
+		if errors.As(err, &refusal) && len(refusal.Fields) > 0 {
+			which = ", under the name in " + argumentOf(refusal.Fields[0].Location)
+		}
+		return "There is nothing here that you can see" + which + ". It may not exist, or lie outside what you were given: the person whom you act for can change that under Settings, Agents (" + d.publicURL + "/settings/agents). Projects go by id or key, such as WEB, tasks by id or by key and number, such as WEB-12."
 	}
 	var b strings.Builder
-	var refusal *problem.Error
 	if errors.As(err, &refusal) && p.Code == problem.RateLimited && refusal.RetryAfter > 0 {
 		p.Detail += fmt.Sprintf(" There is room again in %d s.", refusal.RetryAfter)
 	}

@@ -274,7 +274,11 @@ func (d *Door) taskTools() []*tool {
 				ids := make([]string, len(in.Tasks))
 				for i, name := range in.Tasks {
 					var err error
-					if ids[i], err = d.task(ctx, c, access.TasksWrite, name); err != nil {
+					ids[i], err = d.task(ctx, c, access.TasksWrite, name)
+					if problem.Is(err, problem.NotFound) {
+						err = problem.AbsentAt(fmt.Sprintf("tasks[%d]", i))
+					}
+					if err != nil {
 						return statusChange{}, "", err
 					}
 				}

@@ -201,6 +201,13 @@ func Both(first, second error) error {
 	return second
 }
 
+// AbsentAt is Absent, and says which part of a request named it, where there are several.
+func AbsentAt(location string) *Error {
+	e := Absent()
+	e.Fields = []Field{{Location: location, Message: "names nothing that you can see"}}
+	return e
+}
+
 // Invalid returns a ValidationFailed error about one field.
 func Invalid(location, message string) *Error {
 	return InvalidFields(Field{Location: location, Message: message})

@@ -96,7 +96,11 @@ func (s *Service) SetTaskStatus(ctx context.Context, caller access.Caller, taskI
 			found := make([]Task, len(ids))
 			for i, taskID := range ids {
 				var err error
-				if found[i], err = s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, present); err != nil {
+				found[i], err = s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, present)
+				if problem.Is(err, problem.NotFound) {
+					return nil, problem.AbsentAt(fmt.Sprintf("body.tasks[%d]", slices.Index(taskIDs, taskID)))
+				}
+				if err != nil {
 					return nil, err
 				}
 			}

@@ -23,7 +23,7 @@ func asError(err error, into **clients.Error) bool { return errors.As(err, into)
 func TestD1ToD5Registration(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, w *town) {
-		cursor := clients.Registration{Name: "Cursor\u202e\n", RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback", "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"}, Scope: "tasks:read admin openid", ApplicationType: "native"}
+		cursor := clients.Registration{Name: " \u200bCur\u00adsor\u202e\n\u3000", RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback", "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"}, Scope: "tasks:read admin openid", ApplicationType: "native"}
 		first, err := w.Clients.Register(t.Context(), cursor)
 		must(t, err)
 		second, err := w.Clients.Register(t.Context(), cursor)
@@ -32,7 +32,7 @@ func TestD1ToD5Registration(t *testing.T) {
 			t.Errorf("registered %+v, then %+v", first, second)
 		}
 		for _, method := range []string{"client_secret_post", "client_secret_basic"} {
-			a, err := w.Clients.Register(t.Context(), clients.Registration{RedirectURIs: []string{"https://chatgpt.com/connector/oauth/x"}, AuthMethod: method})
+			a, err := w.Clients.Register(t.Context(), clients.Registration{RedirectURIs: []string{"https://chatgpt.com/connector/oauth/x"}, Name: "\u200b\u3164", AuthMethod: method})
 			must(t, err)
 			b, err := w.Clients.Register(t.Context(), clients.Registration{RedirectURIs: []string{"https://chatgpt.com/connector/oauth/x"}, AuthMethod: method})
 			must(t, err)

@@ -15,7 +15,7 @@ import (
 )
 
 // Line checks a text of one line, such as a name: valid UTF-8, no control or direction-changing characters, between
-// one and limit characters that are not all blank. It returns the text in NFC without blanks around it, and a field
+// one and limit characters of which one can be seen. Invisible ones between others stay: emoji and Persian need some. It returns the text in NFC without blanks around it, and a field
 // that says what is wrong, nil when nothing is.
 func Line(location, value string, limit int) (string, *problem.Field) {
 	value = strings.TrimSpace(norm.NFC.String(value))
@@ -28,6 +28,8 @@ func Line(location, value string, limit int) (string, *problem.Field) {
 		return "", tooLong(location, limit)
 	case strings.ContainsFunc(value, func(r rune) bool { return forbidden(r) || r == '\n' || r == '\t' || r == '\r' }):
 		return "", &problem.Field{Location: location, Message: "must not contain control characters"}
+	case !strings.ContainsFunc(value, visible):
+		return "", &problem.Field{Location: location, Message: "must have a character that can be seen"}
 	}
 	return value, nil
 }
@@ -50,23 +52,60 @@ func Block(location, value string, limit int) (string, *problem.Field) {
 // Fold returns the form in which texts are compared, searched and sorted without regard to case.
 func Fold(value string) string { return norm.NFC.String(cases.Fold().String(norm.NFC.String(value))) }
 
-// Label shortens a text from outside for display and logs, such as a User-Agent: printable characters only, at most
-// limit of them.
+// Likeness returns the form in which names from outside are compared: those that look much the same have the same, whatever
+// their case, their blanks, their width and what shows nothing in them.
+func Likeness(value string) string {
+	value = norm.NFKC.String(value)
+	return Fold(Label(value, len(value)))
+}
+
+// Label shortens a text from outside for display and logs, such as a User-Agent: at most limit characters, all of which
+// show. Blanks of any kind and number become one space.
 func Label(value string, limit int) string {
 	var b strings.Builder
-	n := 0
+	n, blank := 0, false
 	for _, r := range value {
-		if n == limit {
-			break
-		}
-		if r == utf8.RuneError || forbidden(r) || !unicode.IsPrint(r) {
+		if r == utf8.RuneError || forbidden(r) || unicode.Is(invisible, r) {
 			continue
+		}
+		if unicode.IsSpace(r) {
+			blank = n > 0
+			continue
+		}
+		if !unicode.IsPrint(r) {
+			continue
+		}
+		if blank && n < limit {
+			b.WriteByte(' ')
+			n++
+		}
+		if blank = false; n >= limit {
+			break
 		}
 		b.WriteRune(r)
 		n++
 	}
 	return strings.TrimSpace(b.String())
 }
+
+// invisible are the characters that show nothing: those that Unicode has ignored (Default_Ignorable_Code_Point, and what
+// annotates between lines), and letters and patterns that are drawn blank. Names that differ by them look the same.
+var invisible = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{Lo: 0x00ad, Hi: 0x00ad, Stride: 1}, {Lo: 0x034f, Hi: 0x034f, Stride: 1}, {Lo: 0x061c, Hi: 0x061c, Stride: 1},
+		{Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1}, {Lo: 0x180b, Hi: 0x180f, Stride: 1},
+		{Lo: 0x200b, Hi: 0x200f, Stride: 1}, {Lo: 0x202a, Hi: 0x202e, Stride: 1}, {Lo: 0x2060, Hi: 0x206f, Stride: 1},
+		{Lo: 0x2800, Hi: 0x2800, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1}, {Lo: 0xfe00, Hi: 0xfe0f, Stride: 1},
+		{Lo: 0xfeff, Hi: 0xfeff, Stride: 1}, {Lo: 0xffa0, Hi: 0xffa0, Stride: 1}, {Lo: 0xfff0, Hi: 0xfffb, Stride: 1},
+	},
+	R32: []unicode.Range32{
+		{Lo: 0x1bca0, Hi: 0x1bca3, Stride: 1}, {Lo: 0x1d173, Hi: 0x1d17a, Stride: 1}, {Lo: 0xe0000, Hi: 0xe0fff, Stride: 1},
+	},
+	LatinOffset: 1,
+}
+
+// visible reports characters that people see.
+func visible(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(invisible, r) }
 
 // forbidden reports control characters, and the invisible ones that reorder what people read (Trojan Source,
 // CVE-2021-42574).

@@ -42,6 +42,10 @@ func TestLine(t *testing.T) {
 		"\xc3":                    "",
 		"\xed\xa0\x80":            "", // half of a surrogate pair
 		strings.Repeat("\xff", 5): "",
+		// Nothing to see.
+		"\u200b": "", "\u200d\u200c": "", "\u00ad": "", "\u034f": "", "\u3164": "", "\u2800 \u2800": "", "\ufe0f": "", "\U000e0041": "", "\u115f\u1160\uffa0": "",
+		// Something, with what emoji and Persian need.
+		"❤\ufe0f": "❤\ufe0f", "می\u200cخواهم": "می\u200cخواهم", "a\u00ad": "a\u00ad", "\u0301": "\u0301",
 	} {
 		got, wrong := text.Line("body.name", value, 10)
 		if got != want || (wrong == nil) != (want != "") {
@@ -129,9 +133,52 @@ func TestLabelKeepsWhatCanBeShown(t *testing.T) {
 		" a ":                     "a",
 		strings.Repeat("é", 1000): strings.Repeat("é", 20),
 		"":                        "",
+		"a \t  \u00a0\u3000 b":    "a b",
+		"\u2003a\u2028b\u3000":    "a b",
+		"12345678901234567890 x":  "12345678901234567890",
+		"1234567890123456789 xy":  "1234567890123456789",
+		" \u200b \u3164 ":         "",
+		"👩\u200d👧 ❤\ufe0f":        "👩👧 ❤",
 	} {
 		if got := text.Label(value, 20); got != want {
 			t.Errorf("%q became %q", value, got)
+		}
+	}
+}
+
+// Names that look the same are the same: whatever shows nothing is left out, every kind of it.
+func TestLabelLeavesOutWhatShowsNothing(t *testing.T) {
+	t.Parallel()
+	for _, span := range [][2]rune{
+		{0x00ad, 0x00ad}, {0x034f, 0x034f}, {0x061c, 0x061c}, {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200f}, {0x202a, 0x202e}, {0x2060, 0x206f}, {0x2800, 0x2800},
+		{0x3164, 0x3164}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff0, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+	} {
+		for r := span[0]; r <= span[1]; r++ {
+			if got := text.Label("Claude"+string(r)+" Code", 20); got != "Claude Code" {
+				t.Errorf("%U stays: %q", r, got)
+			}
+			if got, wrong := text.Line("l", string(r), 20); wrong == nil {
+				t.Errorf("%U alone is a name: %q", r, got)
+			}
+		}
+	}
+	for _, blank := range "\u0020\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000" {
+		if got := text.Label("Claude"+string(blank)+string(blank)+"Code", 20); got != "Claude Code" {
+			t.Errorf("%U is no blank: %q", blank, got)
+		}
+	}
+}
+
+func TestLikenessIsTheSameOfNamesThatLookTheSame(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Claude Code (x)", "claude code (X)", " Claude\u00a0 Code\u3000(x) ", "Claude\u200b Code (x\u00ad)", "Ｃｌａｕｄｅ Code （x）"} {
+		if got := text.Likeness(name); got != "claude code (x)" {
+			t.Errorf("%q is like %q", name, got)
+		}
+	}
+	for _, name := range []string{"Claude", "Claude Code", "ClaudeCode (x)", "Claude Code (y)", ""} {
+		if text.Likeness(name) == "claude code (x)" {
+			t.Errorf("%q is like another", name)
 		}
 	}
 }

@@ -44,6 +44,9 @@ func TestAgentsAreCreatedWithinThePolicy(t *testing.T) {
 			"a personal token beyond all": {tokens.Draft{Name: "Mine", Organization: "acme", Scopes: []string{"projects:write"}, ExpiresInDays: days(3000)}, "", ""},
 			"for a client":                {with(agent("tasks:read"), func(d *tokens.Draft) { d.Client.Name = "  Cursor " }), "", ""},
 			"for a client of odd letters": {with(agent("tasks:read"), func(d *tokens.Draft) { d.Client.Name = "a\u202eb" }), problem.ValidationFailed, "body.client"},
+			"for a client to be cleaned":  {with(agent("tasks:read"), func(d *tokens.Draft) { d.Client.Name = "Cur\u200bsor\u00a0\u3000(\u2800x\u00ad)" }), "", ""},
+			"for a client of nothing":     {with(agent("tasks:read"), func(d *tokens.Draft) { d.Client.Name = "\u200b \u3164" }), problem.ValidationFailed, "body.client"},
+			"for a client of no letters":  {with(agent("tasks:read"), func(d *tokens.Draft) { d.Client.Name = "\ue000" }), problem.ValidationFailed, "body.client"},
 			"for a client of 101":         {with(agent("tasks:read"), func(d *tokens.Draft) { d.Client.Name = strings.Repeat("x", 101) }), problem.ValidationFailed, "body.client"},
 			"a personal token's client":   {tokens.Draft{Name: "Mine", Organization: "acme", Scopes: []string{"tasks:read"}, Client: tokens.Client{Name: "Cursor"}}, problem.ValidationFailed, "body.client"},
 		} {
@@ -55,6 +58,9 @@ func TestAgentsAreCreatedWithinThePolicy(t *testing.T) {
 			wantCode(t, name, err, c.code, locations...)
 			if name == "within" && (issued.Token.ExpiresAt == nil || !issued.Token.ExpiresAt.Equal(w.now().Add(30*day))) {
 				t.Errorf("without an expiry of its own it ends at %v", issued.Token.ExpiresAt)
+			}
+			if name == "for a client to be cleaned" && issued.Token.Client.Name != "Cursor (x)" {
+				t.Errorf("its client is %q", issued.Token.Client.Name)
 			}
 			if name == "for a client" && issued.Token.Client.Name != "Cursor" {
 				t.Errorf("its client is %+v", issued.Token.Client)

@@ -136,12 +136,15 @@ type Client struct {
 	Host string `json:"host"` // that its sign-in came back to; empty for a token that was pasted
 }
 
-// checked returns the client as it is stored.
+// checked returns the client as it is stored: its name without what shows nothing, as that of one that registers.
 func (c Client) checked() (Client, *problem.Field) {
 	if c.Name == "" {
 		return c, nil
 	}
 	name, field := text.Line("body.client", c.Name, NameLimit)
+	if field == nil {
+		name, field = text.Line("body.client", text.Label(name, NameLimit), NameLimit)
+	}
 	c.Name = name
 	return c, field
 }

@@ -59,7 +59,7 @@ func (a *API) agentOperations() []*operation {
 			audience:    person, permission: oversee, status: http.StatusOK, answer: list[tokens.Overseen]{}, listed: true,
 			query: []parameter{
 				{name: "member", description: "Only agents of these members (user ids).", repeated: true, sample: ""},
-				{name: "client", description: "Only agents of clients with these names.", repeated: true, sample: ""},
+				{name: "client", description: "Only agents of clients with these names, whatever their case and what they add in brackets.", repeated: true, sample: ""},
 				{name: "state", repeated: true, sample: "", enum: []string{"live", "expired", "revoked", "inert", "paused"}},
 			},
 			serve: func(c *call) error {
@@ -73,10 +73,10 @@ func (a *API) agentOperations() []*operation {
 			method: http.MethodDelete, path: "/organizations/{slug}/agents", id: "revokeAgents", tag: "Agents", summary: "Revoke all agents of a member, of a client, or all that there are",
 			description: "Exactly one of member, client and all, or member and client together.",
 			audience:    person, permission: oversee, body: removal{}, bodyOptional: true, status: http.StatusOK, answer: tokens.Removed{},
-			refusals: map[int]string{http.StatusBadRequest: "No agents are named."},
+			refusals: map[int]string{http.StatusBadRequest: "No agents are named, or some of them and all."},
 			query: []parameter{
 				{name: "member", description: "A user id.", sample: ""},
-				{name: "client", description: "A client's name.", sample: ""},
+				{name: "client", description: "A client's name, whatever its case and what it adds in brackets.", sample: ""},
 				{name: "all", description: "true: all agents of the organization.", sample: false},
 			},
 			serve: func(c *call) error {

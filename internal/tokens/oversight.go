@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"carnet/access"
 	"carnet/internal/audit"
@@ -40,7 +40,7 @@ type Owner struct {
 type AgentQuery struct {
 	page.Request
 	Member  []string // user ids; any of them
-	Client  []string // names of clients or of their families; any of them
+	Client  []string // names of clients or of their families; any of them, and what looks the same
 	State   []string
 	Invalid error // what the door could not read
 }
@@ -87,7 +87,11 @@ func (s *Service) Agents(ctx context.Context, caller access.Caller, slug string,
 	if err := few(map[string][]string{"member": query.Member, "client": query.Client, "state": query.State}); err != nil {
 		return none, err
 	}
-	listing, err := s.agentListing(caller, query)
+	named, err := clientsLike(ctx, s.DB.Read(), caller.Organization, query.Client)
+	if err != nil {
+		return none, err
+	}
+	listing, err := s.agentListing(caller, query, named)
 	if err != nil {
 		return none, err
 	}
@@ -98,8 +102,9 @@ func (s *Service) Agents(ctx context.Context, caller access.Caller, slug string,
 	return listed, s.addOverseenProjects(ctx, s.DB.Read(), listed.Items)
 }
 
-// agentListing lists agents of the organization that the caller acts in.
-func (s *Service) agentListing(caller access.Caller, query AgentQuery) (page.Listing[Overseen], error) {
+// agentListing lists agents of the organization that the caller acts in. The clients that the query asks for were found as
+// named.
+func (s *Service) agentListing(caller access.Caller, query AgentQuery, named []string) (page.Listing[Overseen], error) {
 	args := &db.Args{}
 	selected := s.overseenSelect(args)
 	conditions := []string{"t.organization_id = " + args.Add(caller.Organization), "t.purpose = 'agent'"}
@@ -107,15 +112,7 @@ func (s *Service) agentListing(caller access.Caller, query AgentQuery) (page.Lis
 		conditions = append(conditions, "t.user_id IN ("+args.AddAll(query.Member)+")")
 	}
 	if len(query.Client) > 0 {
-		var named []string
-		for _, name := range query.Client {
-			named = append(named, "t.client_name = "+args.Add(name))
-			if name == "" {
-				continue
-			}
-			named = append(named, "substr(t.client_name, 1, "+args.Add(utf8.RuneCountInString(name)+len(clientSuffix))+") = "+args.Add(name+clientSuffix))
-		}
-		conditions = append(conditions, "("+strings.Join(named, " OR ")+")")
+		conditions = append(conditions, ofClients(named, args))
 	}
 	if len(query.State) > 0 {
 		condition, err := s.stateCondition(query.State, args)
@@ -152,16 +149,46 @@ func (s *Service) addOverseenProjects(ctx context.Context, q db.Queryer, list []
 	return err
 }
 
-// clientSuffix begins what programs add to their name for where they are set up, such as "Claude Code (carnet)".
-const clientSuffix = " ("
-
-// Family returns what a client is called without what it adds to its name for where it is set up. A name stands for its
-// family wherever agents are chosen by their client.
+// Family returns what a client is called without what it adds to its name for where it is set up, in brackets, such as
+// "Claude Code (carnet)". A name stands for its family wherever agents are chosen by their client.
 func Family(client string) string {
-	if name, more, found := strings.Cut(client, clientSuffix); found && name != "" && strings.HasSuffix(more, ")") {
-		return name
+	at := strings.IndexAny(client, "(（")
+	if at < 0 || !strings.HasSuffix(client, ")") && !strings.HasSuffix(client, "）") {
+		return client
 	}
-	return client
+	return cmp.Or(strings.TrimSpace(client[:at]), client)
+}
+
+// clientsLike returns the names of clients of the organization's agents that the asked ones stand for: the same, those of
+// the same family, and all that look like these. An agent must not get away by how its client is spelled.
+func clientsLike(ctx context.Context, q db.Queryer, organizationID string, asked []string) ([]string, error) {
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	names, err := rows.New(q).AgentClients(ctx, organizationID)
+	if err != nil {
+		return nil, fmt.Errorf("read the clients of agents: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, name := range asked {
+		wanted[text.Likeness(name)] = true
+	}
+	named := slices.DeleteFunc(names, func(name string) bool {
+		like := text.Likeness(name)
+		return !wanted[like] && !wanted[Family(like)]
+	})
+	if slices.Contains(asked, "") { // agents that are for no client
+		named = append(named, "")
+	}
+	return named, nil
+}
+
+// ofClients returns the condition that holds for agents of the named clients.
+func ofClients(named []string, args *db.Args) string {
+	if len(named) == 0 {
+		return "1 = 0"
+	}
+	return "t.client_name IN (" + args.AddAll(named) + ")"
 }
 
 // AgentClients returns the names of the clients that the organization's agents are for, and of their families, in order.
@@ -302,7 +329,7 @@ func (s *Service) revokeOverseen(ctx context.Context, tx *sql.Tx, acting access.
 
 // AgentSelection names agents of an organization: all of a member, all of a client, or all that there are.
 type AgentSelection struct {
-	Member, Client string // a user id; the name of a client or of its family
+	Member, Client string // a user id; the name of a client or of its family, or one that looks the same
 	All            bool
 	Removal
 }
@@ -319,20 +346,69 @@ func (s *Service) CountAgents(ctx context.Context, caller access.Caller, slug st
 	if err != nil {
 		return 0, err
 	}
-	n, err := rows.New(s.DB.Read()).CountAgentsToEnd(ctx, rows.CountAgentsToEndParams{
-		OrganizationID: caller.Organization, UserID: which.Member, ClientName: which.Client, ExpiresAt: sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true},
-	})
+	args := &db.Args{}
+	from, err := s.agentsToEnd(ctx, s.DB.Read(), caller.Organization, which, args)
 	if err != nil {
+		return 0, err
+	}
+	var n int64
+	if err := s.DB.Read().QueryRowContext(ctx, "SELECT count(*)"+from, args.Values()...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count agents: %w", err)
 	}
 	return n, nil
+}
+
+// agentsToEnd returns from where the agents are selected that the selection names and that have not ended.
+func (s *Service) agentsToEnd(ctx context.Context, q db.Queryer, organizationID string, which AgentSelection, args *db.Args) (string, error) {
+	conditions := []string{
+		"t.organization_id = " + args.Add(organizationID), "t.purpose = 'agent'", "t.revoked_at IS NULL",
+		"(t.expires_at IS NULL OR t.expires_at > " + args.Add(db.Micros(s.Now())) + ")",
+	}
+	if which.Member != "" {
+		conditions = append(conditions, "t.user_id = "+args.Add(which.Member))
+	}
+	if which.Client != "" {
+		named, err := clientsLike(ctx, q, organizationID, []string{which.Client})
+		if err != nil {
+			return "", err
+		}
+		conditions = append(conditions, ofClients(named, args))
+	}
+	return " FROM tokens t WHERE " + strings.Join(conditions, " AND "), nil
+}
+
+// someToEnd returns the ids of some of these agents.
+func (s *Service) someToEnd(ctx context.Context, q db.Queryer, organizationID string, which AgentSelection) ([]string, error) {
+	args := &db.Args{}
+	from, err := s.agentsToEnd(ctx, q, organizationID, which, args)
+	if err != nil {
+		return nil, err
+	}
+	found, err := q.QueryContext(ctx, "SELECT t.id"+from+" ORDER BY t.id LIMIT "+args.Add(removalBatch), args.Values()...)
+	if err != nil {
+		return nil, fmt.Errorf("find agents: %w", err)
+	}
+	defer func() { _ = found.Close() }()
+	var ids []string
+	for found.Next() {
+		var id string
+		if err := found.Scan(&id); err != nil {
+			return nil, fmt.Errorf("find agents: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("find agents: %w", err)
+	}
+	return ids, nil
 }
 
 // removalBatch is how many agents one transaction ends, so that nobody waits for it.
 const removalBatch = 100
 
 // RevokeAgents ends all agents that the selection names and that have not ended. When it returns, none of them is
-// accepted any more. Each owner gets one mail. Without a selection it is request_malformed.
+// accepted any more. Each owner gets one mail. Without a selection, or with one that contradicts itself, it is
+// request_malformed.
 func (s *Service) RevokeAgents(ctx context.Context, caller access.Caller, slug string, which AgentSelection) (Removed, error) {
 	if _, err := s.Org.Inside(caller, slug, access.OrganizationAdminister); err != nil {
 		return Removed{}, err
@@ -342,6 +418,9 @@ func (s *Service) RevokeAgents(ctx context.Context, caller access.Caller, slug s
 	}
 	if which.Member == "" && which.Client == "" && !which.All {
 		return Removed{}, problem.New(problem.RequestMalformed, "Say which agents: ?member= with a user id, ?client= with a client's name, or ?all=true.")
+	}
+	if which.All && (which.Member != "" || which.Client != "") {
+		return Removed{}, problem.New(problem.RequestMalformed, "Say either ?all=true, or which member or client: it would end agents that you do not mean.")
 	}
 	reason, err := which.checked()
 	if err != nil {
@@ -376,12 +455,9 @@ func (s *Service) revokeBatch(ctx context.Context, caller access.Caller, slug st
 		if err != nil {
 			return err
 		}
-		ids, err := rows.New(tx).AgentsToEnd(ctx, rows.AgentsToEndParams{
-			OrganizationID: acting.Organization, UserID: which.Member, ClientName: which.Client, Limit: removalBatch,
-			ExpiresAt: sql.NullInt64{Int64: db.Micros(s.Now()), Valid: true},
-		})
+		ids, err := s.someToEnd(ctx, tx, acting.Organization, which)
 		if err != nil {
-			return fmt.Errorf("find agents: %w", err)
+			return err
 		}
 		more = len(ids) == removalBatch
 		if err := s.DB.Hold(ctx, tx, ids...); err != nil {

@@ -188,7 +188,8 @@ func TestAgentsAreListedWithWhomTheyActForAndHowMuch(t *testing.T) {
 			{tokens.AgentQuery{Member: []string{"usr_nobody"}}, ""},
 			{tokens.AgentQuery{Client: []string{"Codex"}}, "Gone Aide"},
 			{tokens.AgentQuery{Client: []string{"Codex"}, Member: []string{gus}}, "Aide"},
-			{tokens.AgentQuery{Client: []string{"%", "codex", ""}}, ""},
+			{tokens.AgentQuery{Client: []string{"%", "code", ""}}, ""},
+			{tokens.AgentQuery{Client: []string{"codex"}}, "Gone Aide"},
 			{tokens.AgentQuery{State: []string{"live"}}, "Aide Scout"},
 			{tokens.AgentQuery{State: []string{"revoked", "paused"}}, "Halted Gone"},
 			{tokens.AgentQuery{State: []string{"live"}, Member: []string{mel}, Client: []string{"Cursor"}}, "Scout"},
@@ -421,6 +422,10 @@ func TestAgentsAreRevokedTogether(t *testing.T) {
 		wantCode(t, "without a selection", err, problem.RequestMalformed)
 		_, err = w.tokens.RevokeAgents(t.Context(), w.as("mel"), "acme", tokens.AgentSelection{})
 		wantCode(t, "without a selection, by a member", err, problem.RoleInsufficient)
+		for _, which := range []tokens.AgentSelection{{All: true, Member: w.as("mel").UserID}, {All: true, Client: "Codex"}} {
+			_, err = w.tokens.RevokeAgents(t.Context(), w.as("olga"), "acme", which)
+			wantCode(t, "all, and some of them", err, problem.RequestMalformed)
+		}
 		states("", append(append(cursor, codex...), guests...)...)
 
 		mel := w.as("mel").UserID
@@ -488,36 +493,51 @@ func (w *world) many(t *testing.T, owner string, n int) {
 	w.ok(err)
 }
 
-// A client that adds to its name where it is set up is still that client, and no other name is taken for it.
+// A client that adds to its name where it is set up is still that client, however it is spelled, and no other name is taken
+// for it.
 func TestAClientIsChosenWithItsFamily(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		for _, client := range []string{"Claude Code", "Claude Code (carnet)", "Claude Code (Büro 🏢)", "Claude Code 2", "Claude", "Claude Code(x)", "(odd)", " (odd)"} {
-			name := client
-			w.exec(`UPDATE tokens SET client_name = $1 WHERE id = $2`, client, w.agent("mel", "acme", "of "+name, "").Token.ID)
+		family := []string{
+			"Claude Code", "Claude Code (Büro 🏢)", "Claude Code (carnet)", "Claude Code(x)", "claude code", "CLAUDE CODE (y)", "Claude  Code (x)", "Claude\u00a0Code", "Claude Code（carnet）", "Ｃlaude Code", "Claude\u200b Code",
+		}
+		for _, client := range append([]string{"Claude Code 2", "Claude", "ClaudeCode", "Claude Code (x", "(odd)", " (odd)", ""}, family...) {
+			w.exec(`UPDATE tokens SET client_name = $1 WHERE id = $2`, client, w.agent("mel", "acme", "of "+client+".", "").Token.ID)
 		}
 		names, err := w.tokens.AgentClients(t.Context(), w.as("olga"), "acme")
 		w.ok(err)
-		if want := []string{" (odd)", "(odd)", "Claude", "Claude Code", "Claude Code (Büro 🏢)", "Claude Code (carnet)", "Claude Code 2", "Claude Code(x)"}; !slices.Equal(names, want) {
+		for _, name := range []string{"Claude Code", "Claude  Code", "CLAUDE CODE", "Claude Code (carnet)", "Claude Code（carnet）", "(odd)", "Claude Code (x"} {
+			if !slices.Contains(names, name) {
+				t.Errorf("%q is missing of the clients %q", name, names)
+			}
+		}
+		if slices.Contains(names, "") || !slices.IsSorted(names) {
 			t.Errorf("clients %q", names)
 		}
 		for _, c := range []struct {
 			client string
 			want   []string
 		}{
-			{"Claude Code", []string{"of Claude Code", "of Claude Code (Büro 🏢)", "of Claude Code (carnet)"}},
-			{"Claude Code (Büro 🏢)", []string{"of Claude Code (Büro 🏢)"}},
-			{"Claude", []string{"of Claude"}},
+			{"Claude Code", family},
+			{"claude\u00ad CODE", family},
+			{"Claude Code (Büro 🏢)", []string{"Claude Code (Büro 🏢)"}},
+			{"claude code (Carnet)", []string{"Claude Code (carnet)"}},
+			{"Claude Code(carnet)", []string{"Claude Code（carnet）"}},
+			{"Claude", []string{"Claude"}},
+			{"(odd)", []string{"(odd)", " (odd)"}},
 			{"Claude Cod_", nil},
-			{"", nil},
+			{"\u200b", nil},
+			{"", []string{""}},
 		} {
-			listed, err := w.tokens.Agents(t.Context(), w.as("olga"), "acme", tokens.AgentQuery{Client: []string{c.client}})
+			listed, err := w.tokens.Agents(t.Context(), w.as("olga"), "acme", tokens.AgentQuery{Request: page.Request{Limit: 100}, Client: []string{c.client}})
 			w.ok(err)
-			var got []string
+			var got, want []string
 			for _, o := range listed.Items {
-				got = append(got, o.Name)
+				got = append(got, o.Client.Name)
 			}
+			want = append(want, c.want...)
 			slices.Sort(got)
-			if !slices.Equal(got, c.want) {
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
 				t.Errorf("%q lists %q", c.client, got)
 			}
 			if c.client == "" { // no client is every client where agents are revoked
@@ -529,10 +549,13 @@ func TestAClientIsChosenWithItsFamily(t *testing.T) {
 			}
 		}
 		removed, err := w.tokens.RevokeAgents(t.Context(), w.as("olga"), "acme", tokens.AgentSelection{Client: "Claude Code"})
-		if w.ok(err); removed.Revoked != 3 {
+		if w.ok(err); removed.Revoked != len(family) {
 			t.Errorf("%d are revoked", removed.Revoked)
 		}
-		for name, family := range map[string]string{"Claude Code (carnet)": "Claude Code", "Claude Code (a) (b)": "Claude Code", " (odd)": " (odd)", "(odd)": "(odd)", "Open (": "Open (", "": ""} {
+		for name, family := range map[string]string{
+			"Claude Code (carnet)": "Claude Code", "Claude Code(x)": "Claude Code", "Claude Code（carnet）": "Claude Code", "Claude Code (a) (b)": "Claude Code",
+			" (odd)": " (odd)", "(odd)": "(odd)", "Open (": "Open (", "Closed )": "Closed )", "": "",
+		} {
 			if got := tokens.Family(name); got != family {
 				t.Errorf("%q is of %q", name, got)
 			}

@@ -42,7 +42,7 @@ func TestNoListOfAgentsWalksThroughAWholeTable(t *testing.T) {
 		} {
 			storetest.TwoPages(p, fmt.Sprintf("agents %+v", query), sorts, page.Request{}, func(r page.Request) (page.Listing[Overseen], error) {
 				query.Request = r
-				return s.agentListing(admin, query)
+				return s.agentListing(admin, query, query.Client)
 			})
 		}
 		q := rows.New(p)
@@ -54,7 +54,11 @@ func TestNoListOfAgentsWalksThroughAWholeTable(t *testing.T) {
 			},
 			"clients of agents": func() error { _, err := q.AgentClients(t.Context(), "org"); return err },
 			"agents to end": func() error {
-				_, err := q.AgentsToEnd(t.Context(), rows.AgentsToEndParams{OrganizationID: "org", ExpiresAt: at, UserID: "usr", Limit: 1})
+				_, err := s.someToEnd(t.Context(), p, "org", AgentSelection{Member: "usr"})
+				return err
+			},
+			"agents of a client to end": func() error {
+				_, err := s.someToEnd(t.Context(), p, "org", AgentSelection{Client: "x"})
 				return err
 			},
 			"ends to announce": func() error {

@@ -112,20 +112,6 @@ ORDER BY tp.token_id, tp.project_id;
 -- name: AgentClients :many
 SELECT DISTINCT client_name FROM tokens WHERE organization_id = $1 AND purpose = 'agent' AND client_name <> '' ORDER BY client_name;
 
--- name: AgentsToEnd :many
--- Agents that have not ended, of a member and of a client where those are not empty. See Family for clients.
-SELECT id FROM tokens
-WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > sqlc.arg(expires_at))
-  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (CAST(sqlc.arg(client_name) AS text) IN ('', client_name)
-    OR substr(client_name, 1, length(CAST(sqlc.arg(client_name) AS text)) + 2) = CAST(sqlc.arg(client_name) AS text) || ' (')
-ORDER BY id LIMIT sqlc.arg('limit');
-
--- name: CountAgentsToEnd :one
-SELECT count(*) FROM tokens
-WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > sqlc.arg(expires_at))
-  AND (user_id = sqlc.arg(user_id) OR CAST(sqlc.arg(user_id) AS text) = '') AND (CAST(sqlc.arg(client_name) AS text) IN ('', client_name)
-    OR substr(client_name, 1, length(CAST(sqlc.arg(client_name) AS text)) + 2) = CAST(sqlc.arg(client_name) AS text) || ' (');
-
 -- name: CallsSince :many
 -- The calls of a user's agents by agent, on that day and after it.
 SELECT d.token_id, CAST(sum(d.calls) AS bigint) AS calls FROM tokens t

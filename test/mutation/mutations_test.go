@@ -17,7 +17,6 @@ const (
 	listFile     = "internal/tokens/list.go"
 	pauseFile    = "internal/tokens/pause.go"
 	overseeFile  = "internal/tokens/oversight.go"
-	tokenQueries = "internal/tokens/rows/queries.sql.go"
 	policyFile   = "access/policy.go"
 	orgFile      = "internal/org/policy.go"
 	writesFile   = "internal/work/work.go"
@@ -85,7 +84,8 @@ var mutations = []mutation{
 	{"personal tokens are overseen", overseeFile, `" AND t.purpose = 'agent'"`, `" AND t.purpose <> ''"`},
 	{"agents of all organizations are listed", overseeFile, `"t.organization_id = " + args.Add(caller.Organization),`, `args.Add(caller.Organization) + " <> ''",`},
 	{"agents of all organizations are overseen", overseeFile, `" WHERE t.organization_id = " + args.Add(organizationID)`, `" WHERE " + args.Add(organizationID) + " <> ''"`},
-	{"all agents are a member's", tokenQueries, "AND (user_id = $3 OR CAST($3 AS text) = '') AND (CAST($4 AS text) IN ('', client_name)\n    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')\nORDER BY id LIMIT", "AND (user_id = $3 OR CAST($3 AS text) <> '-') AND (CAST($4 AS text) IN ('', client_name)\n    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')\nORDER BY id LIMIT"},
+	{"all agents are a member's", overseeFile, `"t.user_id = "+args.Add(which.Member))`, `args.Add(which.Member)+" <> ''")`},
+	{"names of other clients are a client's", overseeFile, "return !wanted[like] && !wanted[Family(like)]", "return len(wanted) == 0 && !wanted[Family(like)]"},
 	{"owners resume what an admin paused", pauseFile, "if !paused && before.paused && !before.pausedBy(caller.UserID) {", "if !paused && before.paused && before.pausedBy(\"\") {"},
 	{"owners take an admin's pause over", pauseFile, "(!paused || !overseen || t.pausedBy(caller.UserID))", "(!paused || t.pausedBy(caller.UserID))"},
 	{"personal tokens are paused", pauseFile, "if before.purpose != access.Agent {", "if before.purpose != access.Agent && before.paused {"},

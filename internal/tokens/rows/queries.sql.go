@@ -100,52 +100,6 @@ func (q *Queries) AgentsOfClient(ctx context.Context, arg AgentsOfClientParams) 
 	return items, nil
 }
 
-const agentsToEnd = `-- name: AgentsToEnd :many
-SELECT id FROM tokens
-WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-  AND (user_id = $3 OR CAST($3 AS text) = '') AND (CAST($4 AS text) IN ('', client_name)
-    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')
-ORDER BY id LIMIT $5
-`
-
-type AgentsToEndParams struct {
-	OrganizationID string
-	ExpiresAt      sql.NullInt64
-	UserID         string
-	ClientName     string
-	Limit          int32
-}
-
-// Agents that have not ended, of a member and of a client where those are not empty. See Family for clients.
-func (q *Queries) AgentsToEnd(ctx context.Context, arg AgentsToEndParams) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, agentsToEnd,
-		arg.OrganizationID,
-		arg.ExpiresAt,
-		arg.UserID,
-		arg.ClientName,
-		arg.Limit,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const callsSince = `-- name: CallsSince :many
 SELECT d.token_id, CAST(sum(d.calls) AS bigint) AS calls FROM tokens t
 JOIN token_use_days d ON d.organization_id = t.organization_id AND d.token_id = t.id
@@ -185,32 +139,6 @@ func (q *Queries) CallsSince(ctx context.Context, arg CallsSinceParams) ([]Calls
 		return nil, err
 	}
 	return items, nil
-}
-
-const countAgentsToEnd = `-- name: CountAgentsToEnd :one
-SELECT count(*) FROM tokens
-WHERE organization_id = $1 AND purpose = 'agent' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-  AND (user_id = $3 OR CAST($3 AS text) = '') AND (CAST($4 AS text) IN ('', client_name)
-    OR substr(client_name, 1, length(CAST($4 AS text)) + 2) = CAST($4 AS text) || ' (')
-`
-
-type CountAgentsToEndParams struct {
-	OrganizationID string
-	ExpiresAt      sql.NullInt64
-	UserID         string
-	ClientName     string
-}
-
-func (q *Queries) CountAgentsToEnd(ctx context.Context, arg CountAgentsToEndParams) (int64, error) {
-	row := q.db.QueryRowContext(ctx, countAgentsToEnd,
-		arg.OrganizationID,
-		arg.ExpiresAt,
-		arg.UserID,
-		arg.ClientName,
-	)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
 }
 
 const countShortened = `-- name: CountShortened :one

@@ -41,6 +41,8 @@ type Config struct {
 	Documents bool
 	// MayFetch says from which addresses documents are fetched; nil: from public ones.
 	MayFetch func(netip.Addr) bool
+	// NewClientsPerHour is how many clients may register in an hour that were not known, from wherever; 0 means 2000.
+	NewClientsPerHour int
 }
 
 // Service is the room's one door.
@@ -54,6 +56,9 @@ type Service struct {
 func New(c Config) *Service {
 	if c.MayFetch == nil {
 		c.MayFetch = public
+	}
+	if c.NewClientsPerHour == 0 {
+		c.NewClientsPerHour = 2000
 	}
 	s := &Service{Config: c}
 	s.fetcher = s.newFetcher()
@@ -144,7 +149,7 @@ func (s *Service) Clean(ctx context.Context, now time.Time) error {
 	return errors.Join(
 		s.DB.DeleteInBatches(ctx, `DELETE FROM consent_requests WHERE digest IN (SELECT digest FROM consent_requests WHERE expires_at < $1 LIMIT $2)`, ago(0)),
 		s.DB.DeleteInBatches(ctx, `DELETE FROM authorization_codes WHERE digest IN (SELECT digest FROM authorization_codes WHERE expires_at < $1 LIMIT $2)`, ago(spentLife)),
-		s.DB.DeleteInBatches(ctx, `DELETE FROM client_documents WHERE url IN (SELECT url FROM client_documents WHERE fetched_at < $1 LIMIT $2)`, ago(idleLife)),
+		s.DB.DeleteInBatches(ctx, `DELETE FROM client_documents WHERE url IN (SELECT url FROM client_documents WHERE fetched_at < $1 LIMIT $2)`, ago(idleLife+longestFresh)), // as long as tokens that began with a fresh copy
 		s.DB.DeleteInBatches(ctx, `DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE last_used_at IS NULL AND created_at < $1 LIMIT $2)`, ago(unusedLife)),
 		// One whose token lives stays, or its client could not even revoke it.
 		s.DB.DeleteInBatches(ctx, `DELETE FROM clients WHERE id IN (SELECT c.id FROM clients c WHERE c.last_used_at < $1

@@ -56,19 +56,15 @@ var pinned = map[string]document{
 // described returns the client that the document at its id describes: a copy that is fresh, the document, or, when it cannot
 // be fetched, the last copy, or a pinned one.
 func (s *Service) described(ctx context.Context, clientID string) (Client, error) {
-	if !s.Documents {
-		return Client{}, refuse(InvalidClient, "Clients cannot name themselves by an address here. Register at "+s.PublicURL+"/oauth/register.")
-	}
-	u, err := documentURL(clientID)
+	u, err := s.documentURL(clientID)
 	if err != nil {
 		return Client{}, err
 	}
-	kept, err := rows.New(s.DB.Read()).Document(ctx, clientID)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return Client{}, fmt.Errorf("read a client's document: %w", err)
+	kept, err := copyOf(ctx, s.DB.Read(), clientID)
+	if err != nil {
+		return Client{}, err
 	}
-	have := err == nil
-	if have && db.Micros(s.Now()) < kept.FreshUntil {
+	if kept != nil && db.Micros(s.Now()) < kept.FreshUntil {
 		return readDocument(clientID, u, []byte(kept.Document))
 	}
 	if !s.failed.lately(clientID, s.Now()) {
@@ -81,7 +77,37 @@ func (s *Service) described(ctx context.Context, clientID string) (Client, error
 			s.failed.note(clientID, s.Now())
 		}
 	}
-	if have {
+	return lastWord(clientID, u, kept)
+}
+
+// remembered is described without fetching anything: the last copy, however old, or a pinned one.
+func (s *Service) remembered(ctx context.Context, q db.Queryer, clientID string) (Client, error) {
+	u, err := s.documentURL(clientID)
+	if err != nil {
+		return Client{}, err
+	}
+	kept, err := copyOf(ctx, q, clientID)
+	if err != nil {
+		return Client{}, err
+	}
+	return lastWord(clientID, u, kept)
+}
+
+// copyOf returns the last copy of a document, nil when there is none.
+func copyOf(ctx context.Context, q db.Queryer, clientID string) (*rows.DocumentRow, error) {
+	kept, err := rows.New(q).Document(ctx, clientID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a client's document: %w", err)
+	}
+	return &kept, nil
+}
+
+// lastWord returns the client of what there is here: the last copy, or a pinned one.
+func lastWord(clientID string, u *url.URL, kept *rows.DocumentRow) (Client, error) {
+	if kept != nil {
 		return readDocument(clientID, u, []byte(kept.Document))
 	}
 	if d, ok := pinned[clientID]; ok {
@@ -130,12 +156,28 @@ func (f *failures) note(clientID string, now time.Time) {
 	f.until[clientID] = now.Add(retryAfter)
 }
 
-// documentURL checks the address that is a client's id: https, a path, no query that would hide one, no user, no fragment.
-func documentURL(clientID string) (*url.URL, error) {
-	u, err := url.Parse(clientID)
-	if err != nil || len(clientID) > redirectLimit || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || strings.Contains(clientID, "#") ||
+// documentURL returns the address that is a client's id, where clients may have one.
+func (s *Service) documentURL(clientID string) (*url.URL, error) {
+	if !s.Documents {
+		return nil, refuse(InvalidClient, "Clients cannot name themselves by an address here. Register at "+s.PublicURL+"/oauth/register.")
+	}
+	return documentURL(clientID)
+}
+
+// documentURL checks the address of a document: https, a host that people can read, a port where a web server may be, a path,
+// no query that would hide one, no user, no fragment.
+func documentURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil || len(address) > redirectLimit || u.Scheme != "https" || u.User != nil || u.Fragment != "" || strings.Contains(address, "#") ||
 		u.Path == "" || u.Path == "/" || strings.Contains(u.Path, "/../") || strings.Contains(u.Path, "/./") {
 		return nil, refuse(InvalidClient, "A client's address must be https, with a path, without user and fragment.")
+	}
+	if !plainHost.MatchString(strings.ToLower(u.Host)) {
+		return nil, refuse(InvalidClient, "A client's address must have a host in plain letters, an international one as xn--.")
+	}
+	// What listens below is no web server: nobody may have this server knock there.
+	if port, err := strconv.Atoi(cmp.Or(u.Port(), "443")); err != nil || port != 443 && port < 1024 || port > 65535 {
+		return nil, refuse(InvalidClient, "A client's address must have the port 443, or one above 1023.")
 	}
 	return u, nil
 }

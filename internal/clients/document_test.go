@@ -113,10 +113,74 @@ func TestD7DocumentsAreFetchedWithinLimits(t *testing.T) {
 		if c, err := h.service.client(t.Context(), d.Read(), id); err != nil || c.Name != "Good" || h.asked.Load() == before {
 			t.Errorf("the last good copy is not used: %+v, %v", c, err)
 		}
-		for _, id := range []string{"https://h.example", "https://h.example/", "https://u@h.example/c", "https://h.example/c#f", "https://h.example/a/../c", "https://" + strings.Repeat("a", 3000)} {
+		for _, id := range []string{"https://h.example", "https://h.example/", "https://u@h.example/c", "https://h.example/c#f", "https://h.example/a/../c", "https://" + strings.Repeat("a", 3000), "https:///c"} {
 			if _, err := h.service.client(t.Context(), d.Read(), id); !is(err, InvalidClient) {
 				t.Errorf("%.60s: %v", id, err)
 			}
+		}
+	})
+}
+
+// D7: a client's address is one that people can read where it is shown, and where a web server may be.
+func TestD7AClientsAddressIsPlain(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"https://h.example/c": true, "https://H.example:443/c": true, "https://h.example:1024/c": true, "https://h.example:65535/c?x=1": true, "https://xn--bcher-kva.example/c": true, "https://[2001:db8::1]:8443/c": true,
+		"https://h.example:442/c": false, "https://h.example:22/c": false, "https://h.example:1023/c": false, "https://h.example:0/c": false, "https://h.example:65536/c": false, "https://h.example:/c": false,
+		"https://bücher.example/c": false, "https://h.example\u202e/c": false, "https://%E2%80%AEh.example/c": false, "https://h%C3%A9.example/c": false, "https://clаude.ai/c": false, "https://h_.example/c": false,
+	} {
+		u, err := documentURL(address)
+		if (err == nil) != want || err != nil && !is(err, InvalidClient) {
+			t.Errorf("%q: %v, %v", address, u, err)
+		}
+		if err != nil && strings.ContainsFunc(err.Error(), func(r rune) bool { return r > 0x7e }) {
+			t.Errorf("%q is repeated: %v", address, err)
+		}
+	}
+}
+
+// D7: a client that fetches or ends a token makes this server fetch nothing: its last copy serves, however old, or what is
+// known of it.
+func TestD7NothingIsFetchedForATokenOrItsEnd(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHost(t, d, anywhere)
+		id := h.URL + "/client.json"
+		h.answer(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"client_id":"` + id + `","redirect_uris":["http://localhost/cb"]}`))
+		})
+		ask := map[string]func(id string) error{
+			"exchange": func(id string) error {
+				_, err := h.service.Exchange(t.Context(), Exchange{Credentials: Credentials{ID: id}, GrantType: "authorization_code", Code: "x", Verifier: strings.Repeat("v", 43)})
+				return err
+			},
+			"revoke": func(id string) error {
+				_, err := h.service.authenticate(t.Context(), d.Read(), Credentials{ID: id})
+				return err
+			},
+		}
+		for what, do := range ask {
+			if err := do(id); !is(err, InvalidClient) {
+				t.Errorf("%s before anybody began: %v", what, err)
+			}
+		}
+		if n := h.asked.Load(); n != 0 {
+			t.Errorf("it was asked %d times", n)
+		}
+		if _, err := h.service.client(t.Context(), d.Read(), id); err != nil {
+			t.Fatal(err)
+		}
+		h.late += 60 * 24 * time.Hour
+		for _, id := range []string{id, "https://chatgpt.com/oauth/codex/client.json"} {
+			if err := ask["exchange"](id); !is(err, InvalidGrant) {
+				t.Errorf("%s: the client is not known: %v", id, err)
+			}
+			if err := ask["revoke"](id); err != nil {
+				t.Errorf("%s: the client is not known: %v", id, err)
+			}
+		}
+		if n := h.asked.Load(); n != 1 {
+			t.Errorf("it was asked %d times", n)
 		}
 	})
 }
@@ -140,7 +204,7 @@ func TestD7ARedirectIsCheckedLikeTheAddressItself(t *testing.T) {
 			want     int64
 		}{
 			{"plain http", plain.URL + "/client.json", false, 0}, {"no path", secure.URL + "/", false, 0}, {"a user", strings.Replace(secure.URL, "//", "//u@", 1) + "/client.json", false, 0},
-			{"an inner address", secure.URL + "/client.json", true, 0}, {"none of these", secure.URL + "/client.json", false, 1},
+			{"an inner address", secure.URL + "/client.json", true, 0}, {"a port of another service", "https://127.0.0.1:465/client.json", false, 0}, {"none of these", secure.URL + "/client.json", false, 1},
 		} {
 			h.late += time.Minute
 			inner.Store(false)
@@ -288,7 +352,7 @@ func TestD7NothingInsideIsReached(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHost(t, d, nil)
 		h.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-		for _, id := range []string{h.URL + "/c.json", strings.Replace(h.URL, "127.0.0.1", "localhost", 1) + "/c.json", "https://[::1]:1/c.json", "https://0.0.0.0:1/c", "https://169.254.169.254/latest"} {
+		for _, id := range []string{h.URL + "/c.json", strings.Replace(h.URL, "127.0.0.1", "localhost", 1) + "/c.json", "https://[::1]:1024/c.json", "https://0.0.0.0:1024/c", "https://169.254.169.254/latest"} {
 			if _, err := h.service.client(t.Context(), d.Read(), id); !is(err, InvalidClient) {
 				t.Errorf("%s: %v", id, err)
 			}

@@ -462,6 +462,38 @@ func TestG7AClientEndsItsOwnToken(t *testing.T) {
 	})
 }
 
+// D6: so many new clients are taken in and no more; one that is known comes back whenever it likes, and keeps nobody out.
+func TestD6OnlyNewClientsCount(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *town) {
+		w.late += 2 * time.Hour // what came before is no matter
+		now := w.Clients.Now()
+		w.Clients.Now = func() time.Time { return now }
+		w.Clients.NewClientsPerHour = 2
+		register := func(name, method string) error {
+			_, err := w.Clients.Register(t.Context(), clients.Registration{RedirectURIs: []string{callback}, Name: name, AuthMethod: method})
+			return err
+		}
+		for range 10 {
+			must(t, register("First", ""))
+		}
+		must(t, register("Second", "client_secret_post"))
+		err := register("Third", "")
+		refused(t, "a third new one", err, clients.TooManyRequests)
+		var e *clients.Error
+		if !asError(err, &e) || e.RetryAfter < 1 {
+			t.Errorf("it is told to wait %+v", e)
+		}
+		refused(t, "another with a secret", register("Second", "client_secret_post"), clients.TooManyRequests)
+		must(t, register("First", ""))
+		if n := w.count(`SELECT count(*) FROM clients WHERE name IN ('First', 'Second', 'Third')`); n != 2 {
+			t.Errorf("%d are taken in", n)
+		}
+		now = now.Add(time.Hour)
+		must(t, register("Third", ""))
+	})
+}
+
 // D3: a client with a secret needs it, whichever way it sends it.
 func TestD3AClientWithASecretNeedsIt(t *testing.T) {
 	t.Parallel()

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"carnet/access"
+	"carnet/internal/allowance"
 	"carnet/internal/audit"
 	"carnet/internal/clients/rows"
 	"carnet/internal/db"
@@ -70,7 +72,8 @@ type Registered struct {
 }
 
 // Register takes a client in, whoever it is. One that registers the same again, without a secret, is the same client.
-// Scopes and metadata that are not known are left out; only redirect URIs that do not hold are refused.
+// Scopes and metadata that are not known are left out; only redirect URIs that do not hold are refused, and new clients
+// beyond what an hour has room for.
 func (s *Service) Register(ctx context.Context, r Registration) (Registered, error) {
 	if len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > mostRedirects {
 		return Registered{}, refuse(InvalidRedirectURI, fmt.Sprintf("Register 1 to %d redirect_uris.", mostRedirects))
@@ -110,6 +113,9 @@ func (s *Service) Register(ctx context.Context, r Registration) (Registered, err
 				return fmt.Errorf("look for the same client: %w", err)
 			}
 		}
+		if err := s.countNew(ctx, tx); err != nil {
+			return err
+		}
 		out.ID = id.New(id.Client)
 		var digest []byte
 		if out.AuthMethod != authNone {
@@ -131,6 +137,17 @@ func (s *Service) Register(ctx context.Context, r Registration) (Registered, err
 	})
 	out.IssuedAt = now.Unix()
 	return out, err
+}
+
+// countNew counts a client that was not known, and refuses those beyond the allowance. One that was known is not counted: it
+// adds nothing, and whoever repeats it must not keep others out.
+func (s *Service) countNew(ctx context.Context, tx *sql.Tx) error {
+	all := allowance.Allowance{Source: "register", Most: s.NewClientsPerHour, Period: time.Hour}
+	room, err := all.Take(ctx, tx, s.Now(), 1)
+	if err != nil || room {
+		return err
+	}
+	return &Error{Code: TooManyRequests, Description: "Too many programs register here now. Wait a moment, then try again.", RetryAfter: all.Wait()}
 }
 
 // fingerprintOf is what makes two registrations the same.
@@ -173,11 +190,18 @@ func KnownScopes(parameter string) access.Scopes {
 	return set
 }
 
-// client returns the client of an id. It is invalid_client when there is none.
+// client returns the client of an id, whose document may be fetched for it. It is invalid_client when there is none.
 func (s *Service) client(ctx context.Context, q db.Queryer, clientID string) (Client, error) {
-	if strings.HasPrefix(clientID, "https://") {
+	if isAddress(clientID) {
 		return s.described(ctx, clientID)
 	}
+	return registered(ctx, q, clientID)
+}
+
+// isAddress reports whether a client's id is where its document is.
+func isAddress(clientID string) bool { return strings.HasPrefix(clientID, "https://") }
+
+func registered(ctx context.Context, q db.Queryer, clientID string) (Client, error) {
 	unknown := refuse(InvalidClient, "The client is not known here, or was forgotten because it was not used. It registers again by itself when it is connected anew.")
 	if !id.Valid(id.Client, clientID) {
 		return Client{}, unknown
@@ -202,9 +226,14 @@ type Credentials struct {
 	Basic      bool // in the Authorization header
 }
 
-// authenticate returns the client that the credentials are of. It is invalid_client when they do not hold.
-func (s *Service) authenticate(ctx context.Context, q db.Queryer, c Credentials) (Client, error) {
-	client, err := s.client(ctx, q, c.ID)
+// authenticate returns the client that the credentials are of. It is invalid_client when they do not hold. Nothing is
+// fetched for it: a client that has a code or a token was known when a person let it in.
+func (s *Service) authenticate(ctx context.Context, q db.Queryer, c Credentials) (client Client, err error) {
+	if isAddress(c.ID) {
+		client, err = s.remembered(ctx, q, c.ID)
+	} else {
+		client, err = registered(ctx, q, c.ID)
+	}
 	if err != nil {
 		return Client{}, err
 	}

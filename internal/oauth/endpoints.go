@@ -62,9 +62,7 @@ const registrationLimit = 64 << 10
 // register takes a client in (RFC 7591 section 3). What it says about itself in kinds that are not expected is left out,
 // but for its redirect URIs.
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
-	err := d.limit(r,
-		allowance.Allowance{Source: "register:" + request.From(r.Context()).Network(), Most: d.Limits.RegistrationsPerHour, Period: time.Hour},
-		allowance.Allowance{Source: "register", Most: 10 * d.Limits.RegistrationsPerHour, Period: time.Hour})
+	err := d.limit(r, allowance.Allowance{Source: "register:" + request.From(r.Context()).Network(), Most: d.Limits.RegistrationsPerHour, Period: time.Hour})
 	if err != nil {
 		d.refuse(w, r, err)
 		return

@@ -33,10 +33,10 @@ type Config struct {
 	Explain func(error) error
 }
 
-// Limits are how often each address may do something, and all together. Zero means the default.
+// Limits are how often each address may do something. Zero means the default.
 type Limits struct {
-	RegistrationsPerHour   int // of an address; ten times as many of all together
-	TokenRequestsPerMinute int // of an address
+	RegistrationsPerHour   int
+	TokenRequestsPerMinute int
 }
 
 // Door serves programs.
@@ -225,17 +225,12 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // limit counts a request of an address, and refuses those beyond the allowance.
-func (d *Door) limit(r *http.Request, allowances ...allowance.Allowance) error {
-	for _, a := range allowances {
-		room, err := allowance.Use(r.Context(), d.DB, a, d.Clients.Now())
-		if err != nil {
-			return err
-		}
-		if !room {
-			return &clients.Error{Code: clients.TooManyRequests, Description: "Too many requests. Wait a moment, then try again.", RetryAfter: a.Wait()}
-		}
+func (d *Door) limit(r *http.Request, a allowance.Allowance) error {
+	room, err := allowance.Use(r.Context(), d.DB, a, d.Clients.Now())
+	if err != nil || room {
+		return err
 	}
-	return nil
+	return &clients.Error{Code: clients.TooManyRequests, Description: "Too many requests. Wait a moment, then try again.", RetryAfter: a.Wait()}
 }
 
 // form reads a request's form (RFC 6749 section 3.2): once each, in the body alone.

@@ -120,6 +120,7 @@ func (d *Door) previewAgent(v *visit) error {
 // or prefilled.
 func (v *visit) connectForm(f form, client mcpClient) (connectPage, error) {
 	f.Values.Set("client", client.ID)
+	client.Note = client.note(v.d.PublicURL)
 	p := connectPage{Client: client, SignIn: client.signIn(v.d.mcpURL()), Link: client.link(v.d.mcpURL())}
 	p.tokenForm = tokenForm{Crumbs: connectCrumbs(client.Name), Base: connect, Button: "Connect", Form: f, Unverified: !v.viewer.Verified}
 	if !v.offerOrganizations(&p.tokenForm, f) {

@@ -48,8 +48,10 @@ func TestAgentIsConnectedWithoutScripts(t *testing.T) {
 	b.get("/settings/agents/connect?client=claude-code").is(http.StatusOK, "claude mcp login carnet", w.url+"/mcp", "Nothing yet. Choose at least one scope")
 	b.get("/settings/agents/connect?client=claude-code&scopes=tasks:write&projects="+inside).is(http.StatusOK, "read and change tasks in one project only: Website")
 	b.get("/settings/agents/connect?client=cursor").is(http.StatusOK, "cursor://anysphere.cursor-deeplink/mcp/install?name=carnet&amp;config=")
-	b.get("/settings/agents/connect?client=chatgpt").is(http.StatusOK, "takes no tokens").lacks("What it may do")
-
+	const unreachable = "That cloud cannot reach this server now: its address, "
+	b.get("/settings/agents/connect?client=chatgpt").is(http.StatusOK, "takes no tokens", unreachable+w.url).lacks("What it may do")
+	b.get("/settings/agents/connect?client=claude").is(http.StatusOK, unreachable+w.url)
+	b.get("/settings/agents/connect?client=zed").is(http.StatusOK).lacks(unreachable)
 	b.get("/settings/agents/connect?client=claude-code")
 	b.post("/settings/agents/connect", append(b.hidden(), "organization", "acme", "expiry", "90")...).is(http.StatusUnprocessableEntity, "Must name at least one scope")
 	form := append(b.hidden(), "organization", "acme", "expiry", "90", "scope.tasks", "write", "reach", "chosen", "projects", inside)
@@ -126,7 +128,7 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	says(http.StatusOK)
 
 	b.get(page+"/rotate").is(http.StatusOK, "Rotate “Codex”?")
-	b.post(page+"/rotate", append(b.hidden(), "grace_seconds", "0")...).is(http.StatusCreated, "The new value of", "bearer_token_env_var")
+	b.post(page+"/rotate", append(b.hidden(), "grace_seconds", "0")...).is(http.StatusCreated, "The new value of", "bearer_token_env_var").lacks("mcp remove")
 	says(http.StatusUnauthorized)
 	value = agentValue.FindString(b.body)
 

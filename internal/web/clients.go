@@ -3,7 +3,9 @@ package web
 import (
 	"encoding/base64"
 	"html/template"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +22,11 @@ type mcpClient struct {
 	Link, LinkText string
 	// Bearer connects with a pasted token; empty where the program takes none.
 	Bearer []snippet
+	// Forget goes before the first of these when the program knows the server already, and would refuse it; empty where what
+	// is pasted takes the place of what was there.
+	Forget string
 	Note   string // what people should know before
+	Cloud  bool   // a service connects, and no program on the person's machine
 	// Source is where the form of all of this is documented, as it was on the day Checked.
 	Source, Checked string
 }
@@ -51,12 +57,14 @@ var mcpClients = []mcpClient{
 }`},
 			{"With that file, in the shell that starts it", exportLine},
 		},
+		Forget: "claude mcp remove --scope user {name}",
 	},
 	{
 		ID: "claude", Name: "Claude Desktop and claude.ai", Source: "https://support.anthropic.com/en/articles/11503834-building-custom-connectors-via-remote-mcp-servers", Checked: checkedOn,
 		SignIn: []snippet{{"In Settings → Connectors → Add custom connector", "{url}"}},
 		Link:   "https://claude.ai/customize/connectors?modal=add-custom-connector&connectorName=Carnet&connectorUrl={query}", LinkText: "Add it on claude.ai",
 		Bearer: []snippet{{"In claude_desktop_config.json", bridge}},
+		Cloud:  true,
 		Note:   "Connectors are reached from Anthropic's cloud. A server that only your own network reaches needs a token, and the bridge that then runs on your machine.",
 	},
 	{
@@ -212,6 +220,7 @@ var mcpClients = []mcpClient{
 	{
 		ID: "chatgpt", Name: "ChatGPT", Source: "https://developers.openai.com/apps-sdk/deploy/connect-chatgpt", Checked: "2026-11-27",
 		SignIn: []snippet{{"In Settings → Connectors → Create, with developer mode on (Advanced) and OAuth as the authentication", "{url}"}},
+		Cloud:  true,
 		Note:   "Connectors are reached from OpenAI's cloud, so the server must be on the public internet, by HTTPS.",
 	},
 	{
@@ -261,6 +270,32 @@ func (c mcpClient) signIn(mcpURL string) []copyable {
 // bearer returns what connects the client with a token.
 func (c mcpClient) bearer(mcpURL, value string) []copyable {
 	return pasteable("snippet", c.Bearer, "{name}", serverName, "{url}", mcpURL, "{value}", value)
+}
+
+// Pasted returns what is to be pasted. After a rotation the program has the old value under our name, and forgets it first.
+func (p valuePage) Pasted() []copyable {
+	forget := ""
+	if p.Rotated && p.Client != "" {
+		forget = clientNamed(p.Client).Forget
+	}
+	if forget == "" {
+		return p.Snippets
+	}
+	list := slices.Clone(p.Snippets)
+	list[0].Text = strings.ReplaceAll(forget, "{name}", serverName) + "\n" + list[0].Text
+	return list
+}
+
+// note returns what people should know before, with this server at that address.
+func (c mcpClient) note(publicURL string) string {
+	u, err := url.Parse(publicURL)
+	if err != nil || !c.Cloud {
+		return c.Note
+	}
+	if at, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && at.IsLoopback() {
+		return c.Note + " That cloud cannot reach this server now: its address, " + publicURL + ", is known to your own machine alone."
+	}
+	return c.Note
 }
 
 // link returns the address that opens the client with the server filled in.

@@ -69,6 +69,20 @@ func TestNoLinkHoldsAToken(t *testing.T) {
 	}
 }
 
+// A service that connects by itself cannot reach a server on somebody's own machine, and the page says so.
+func TestServicesAreSaidNotToReachALoopbackAddress(t *testing.T) {
+	t.Parallel()
+	for address, reached := range map[string]bool{
+		"http://localhost:8080": false, "http://127.0.0.1:8080": false, "http://[::1]:8080": false, "https://carnet.example.com": true, "https://localhost.example.com": true,
+	} {
+		for _, c := range mcpClients {
+			if got, want := strings.Contains(c.note(address), "cannot reach"), c.Cloud && !reached; got != want {
+				t.Errorf("%s at %s: %q", c.Name, address, c.note(address))
+			}
+		}
+	}
+}
+
 func TestEveryDestructivePermissionHasWords(t *testing.T) {
 	t.Parallel()
 	p := agentSamples()["policy"].frame.Data.(policyPage)

@@ -166,6 +166,41 @@ func TestAgentIsPausedRotatedAndGivenAnotherGrant(t *testing.T) {
 	w.member("ben", "acme", "member").get("/organizations/acme/projects/"+project+"/tasks/"+task).is(http.StatusOK, "Night shift", "for maya</p>").lacks(page)
 }
 
+// A form that names projects, or says of how many it is in a word that we do not know, never means all of them.
+func TestAFormThatNamesProjectsNeverMeansAll(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	b := w.owner("maya", "acme")
+	inside := b.project("acme", "WEB", "Website")
+	for _, odd := range [][]string{nil, {"reach", ""}, {"reach", "some"}} {
+		b.get("/settings/agents/connect?client=zed")
+		b.post("/settings/agents/connect", append(append(b.hidden(), "organization", "acme", "expiry", "30", "scope.tasks", "read", "projects", inside), odd...)...).is(http.StatusCreated, "Website")
+		b.get("/settings/agents/"+b.found(agentPath)).is(http.StatusOK, "Website")
+	}
+	b.get("/settings/agents/connect?client=zed")
+	b.post("/settings/agents/connect", append(b.hidden(), "organization", "acme", "expiry", "30", "scope.tasks", "read", "reach", "some")...).is(http.StatusUnprocessableEntity, "projects-error")
+
+	// The same where a grant is changed.
+	id, _ := b.connect("zed", "organization", "acme", "expiry", "30", "scope.tasks", "read", "reach", "all")
+	page := "/settings/agents/" + id
+	b.get(page).is(http.StatusOK).lacks("Website")
+	b.get(page + "/grant")
+	b.post(page+"/grant", append(b.hidden(), "name", "Zed", "scope.tasks", "read", "projects", inside)...).is(http.StatusOK, "Website")
+}
+
+// Claude Code refuses to add a server that it has: with a new value it forgets the old one first.
+func TestARotatedValueReplacesTheOldOneInClaudeCode(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	b := w.owner("maya", "acme")
+	const forget, add = "claude mcp remove --scope user carnet", "claude mcp add --transport http --scope user carnet "
+	b.get("/settings/agents/connect?client=claude-code")
+	b.post("/settings/agents/connect", append(b.hidden(), "organization", "acme", "expiry", "30", "scope.tasks", "read")...).is(http.StatusCreated, add).lacks(forget)
+	page := "/settings/agents/" + b.found(agentPath)
+	b.get(page + "/rotate")
+	b.post(page+"/rotate", append(b.hidden(), "grace_seconds", "3600")...).is(http.StatusCreated, forget+"\n"+add)
+}
+
 func TestAdminsOverseeAgentsAndOwnersSeeWhoAndWhy(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)

@@ -231,6 +231,10 @@ func TestConsentForSomeProjectsReachesNoOthers(t *testing.T) {
 	maya.get(authorize).is(http.StatusOK)
 	here, form := maya.path, append(maya.hidden(), "organization", "acme", "scope.projects", "read", "reach", "chosen", "expiry", "30")
 	maya.post(here, form...).is(http.StatusUnprocessableEntity, "projects-error")
+	for _, odd := range [][]string{{"reach", "some"}, {"reach", "some", "projects", outside}, {"projects", outside}} { // never all
+		maya.post(here+"/preview", append(append(maya.hidden(), "organization", "acme", "scope.projects", "read", "expiry", "30"), odd...)...)
+		maya.is(http.StatusOK, `name="reach" value="chosen" checked`).lacks(`name="reach" value="all" checked`, "in every project")
+	}
 	maya.post(here, append(form, "projects", inside)...).is(http.StatusOK, "is let in")
 	value := w.fetched(id, maya)
 	if status, _ := w.call("GET", "/projects/"+inside, value, ""); status != http.StatusOK {

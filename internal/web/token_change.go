@@ -70,10 +70,10 @@ func (v *visit) changed(t tokenView) tokens.Change {
 	if after := chosenScopes(values); withReads(after) != withReads(t.scopes()) {
 		change.Scopes = optional.Of(after.Names())
 	}
-	switch reach := values.Get("reach"); {
-	case reach == "all" && t.Restricted:
+	switch {
+	case values.Get("reach") == "all" && t.Restricted:
 		change.Projects = optional.Null[[]string]()
-	case reach == "chosen", t.Restricted:
+	case reachesSome(values), t.Restricted:
 		kept := append(append([]string{}, values["projects"]...), t.hidden...)
 		if !t.Restricted || !sameSet(kept, t.projectIDs()) {
 			change.Projects = optional.Of(kept)
@@ -99,7 +99,7 @@ func sameSet(a, b []string) bool {
 func (v *visit) changeForm(t tokenView, f form, here string, status int) error {
 	p := changePage{
 		Crumbs: tokenCrumbs(t, here), Token: t, Action: v.r.URL.Path, Form: f, Organization: place{Slug: t.Organization, Name: t.OrganizationName},
-		Chosen: f.Value("reach") == "chosen" || t.Restricted && f.Value("reach") == "",
+		Chosen: reachesSome(f.Values) || t.Restricted && f.Value("reach") == "",
 	}
 	held := withReads(t.scopes())
 	// What the role covers today is not the question: a scope that the token has may stay.

@@ -84,10 +84,17 @@ func chosenScopes(values url.Values) access.Scopes {
 	return set
 }
 
+// reachesSome reports whether the form says only some projects. One that names projects, or says what we do not know, never
+// means all.
+func reachesSome(values url.Values) bool {
+	reach := values.Get("reach")
+	return reach != "all" && (reach != "" || len(values["projects"]) > 0)
+}
+
 // draft reads the form.
 func (v *visit) draft(values url.Values) tokens.Draft {
 	d := tokens.Draft{Name: values.Get("name"), Organization: values.Get("organization"), Scopes: chosenScopes(values).Names()}
-	if values.Get("reach") == "chosen" {
+	if reachesSome(values) {
 		d.Projects = append([]string{}, values["projects"]...)
 	}
 	switch expiry := values.Get("expiry"); expiry {
@@ -195,6 +202,9 @@ func (v *visit) offerProjects(p *tokenForm, f form) error {
 	var err error
 	if p.Projects, p.MoreProjects, err = v.choices(p.Organization.Slug, tokens.ProjectLimit); err != nil {
 		return err
+	}
+	if reachesSome(f.Values) {
+		f.Values.Set("reach", "chosen")
 	}
 	p.Chosen = f.Value("reach") == "chosen" && len(p.Projects) > 0
 	var kept []string

@@ -117,9 +117,9 @@ func TestConsentWithoutScripts(t *testing.T) {
 	w.owner("maya", "acme").project("acme", "WEB", "Website")
 	id, authorize := w.registered("Claude <b>Code</b>", callback, "tasks:write projects:read offline_access")
 	b := w.browser()
-	b.get(authorize).is(http.StatusOK, "Sign in", "“Claude &lt;b&gt;Code&lt;/b&gt;” asks to work for you")
+	b.get(authorize).is(http.StatusOK, "Sign in", `A program that calls itself <bdi class="called">Claude &lt;b&gt;Code&lt;/b&gt;</bdi> <span class="chip chip-warning">`, "Unverified", `asks to work for you, and leads back to <span class="mono">127.0.0.1:3118</span>. Sign in to decide about that.`)
 	b.enter("maya@example.com")
-	b.is(http.StatusOK, "Let Claude &lt;b&gt;Code&lt;/b&gt; act for you?", "Unverified", "127.0.0.1:3118", "maya@example.com", "Use another account", "Acts as you in ACME", "read and change tasks", "It expires on")
+	b.is(http.StatusOK, "Let <bdi>Claude &lt;b&gt;Code&lt;/b&gt;</bdi> act for you?", "<dt>Program</dt><dd><bdi>Claude &lt;b&gt;Code&lt;/b&gt;</bdi>", "Unverified", "127.0.0.1:3118", "maya@example.com", "Use another account", "Acts as you in ACME", "read and change tasks", "It expires on")
 	here := b.path
 	b.isGuarded()
 	if !strings.Contains(b.body, `name="scope.tasks" value="write" aria-label="Tasks: write" checked`) || strings.Contains(b.body, `name="scope.comments" value="write" aria-label="Comments: write" checked`) {
@@ -168,12 +168,12 @@ func TestConsentIsDeniedAndAccountsAreSwitched(t *testing.T) {
 	w.owner("kim", "other")
 	_, authorize := w.registered("Cursor", "cursor://anysphere.cursor-mcp/oauth/callback", "tasks:read")
 	b := w.signIn("maya@example.com")
-	b.get(authorize).is(http.StatusOK, "Let Cursor act for you?", "cursor://anysphere.cursor-mcp")
+	b.get(authorize).is(http.StatusOK, "Let <bdi>Cursor</bdi> act for you?", "cursor://anysphere.cursor-mcp")
 	here := b.path
 	b.post("/sign-out", "next", here)
 	b.is(http.StatusOK, "Sign in")
 	b.enter("kim@example.com")
-	b.is(http.StatusOK, "Let Cursor act for you?", "kim@example.com", "OTHER").lacks("ACME")
+	b.is(http.StatusOK, "Let <bdi>Cursor</bdi> act for you?", "kim@example.com", "OTHER").lacks("ACME")
 	b.post(here+"/deny", b.hidden()...)
 	b.is(http.StatusOK, "Nothing was granted", `href="cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied`)
 	if said := b.back(); said.Get("error") != "access_denied" || said.Get("state") != "xyz" || said.Get("iss") != w.url || said.Has("code") {
@@ -206,7 +206,7 @@ func TestE10AnotherSiteDecidesNothing(t *testing.T) {
 			}
 		}
 	}
-	b.get(here).is(http.StatusOK, "Let Cursor act for you?") // nothing was decided
+	b.get(here).is(http.StatusOK, "Let <bdi>Cursor</bdi> act for you?") // nothing was decided
 	cookies := 0
 	fresh := w.browser()
 	fresh.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -257,7 +257,8 @@ func TestE7ThePageSaysWhoAsksAndForHowLong(t *testing.T) {
 	w.execute(`INSERT INTO client_documents (url, document, fetched_at, fresh_until) VALUES ($1, $2, 0, $3)`,
 		id, `{"client_id":"`+id+`","client_name":"Robot","redirect_uris":["`+callback+`","`+site+`"]}`, time.Now().Add(time.Hour).UnixMicro())
 	const here, anybody, unverified = "It runs on this device", "Anybody can register", "Unverified"
-	maya.get(requestOf(id, callback, "tasks:read")).is(http.StatusOK, "Let Robot act for you?", "described by agents.example", "127.0.0.1:3118</dd>", here).lacks(anybody, unverified)
+	w.browser().get(requestOf(id, site, "tasks:read")).is(http.StatusOK, `<bdi class="called">Robot</bdi> <span class="chip chip-quiet">described by agents.example</span>`, "asks to work for you", `<span class="mono">agents.example</span>`).lacks(unverified)
+	maya.get(requestOf(id, callback, "tasks:read")).is(http.StatusOK, "Let <bdi>Robot</bdi> act for you?", "described by agents.example", "127.0.0.1:3118</dd>", here).lacks(anybody, unverified)
 	maya.get(requestOf(id, site, "tasks:read")).is(http.StatusOK, "described by agents.example", "agents.example</dd>").lacks(here, anybody, unverified)
 	_, local := w.registered("Robot", callback, "tasks:read")
 	maya.get(local).is(http.StatusOK, here, anybody, unverified).lacks("described by")

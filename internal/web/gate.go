@@ -89,17 +89,24 @@ func (d *Door) askSignIn(v *visit) error {
 	return v.show(http.StatusOK, "sign-in", "Sign in", "", gatePage{Form: newForm(nil), Next: shownNext(next), Empty: !anybody, Asks: v.asks(next)})
 }
 
-// asks returns the name of the program whose request the person goes on to, "" when it is something else.
-func (v *visit) asks(next string) string {
+// nameShown is how many characters of a program's name stand in a sentence of ours, so that no name is one itself.
+const nameShown = 60
+
+// asks returns the program whose request the person goes on to, nil when it is something else.
+func (v *visit) asks(next string) *asking {
 	request, found := strings.CutPrefix(next, consent+"/")
 	if !found {
-		return ""
+		return nil
 	}
 	asked, err := v.d.Clients.Asked(v.ctx(), request, v.browserOf())
 	if err != nil { // the page itself tells them
-		return ""
+		return nil
 	}
-	return asked.Client.Name
+	name := []rune(asked.Client.Name)
+	if len(name) > nameShown {
+		name = append(name[:nameShown-1], '…')
+	}
+	return &asking{Name: string(name), DescribedBy: asked.Client.Host, LeadsTo: asked.RedirectHost}
 }
 
 // shownNext leaves out the way that everybody goes.

@@ -7,9 +7,16 @@ type gatePage struct {
 	Form  form
 	Next  string
 	Code  string
-	Dead  bool   // the link does not work
-	Empty bool   // nobody has an account yet
-	Asks  string // the program that asks for something, and that signing in leads to
+	Dead  bool    // the link does not work
+	Empty bool    // nobody has an account yet
+	Asks  *asking // what signing in leads on to decide about
+}
+
+// asking is a program that asks to be let in, as anybody may have called it.
+type asking struct {
+	Name        string
+	DescribedBy string // the host of its document; empty when nobody vouches for its name
+	LeadsTo     string
 }
 
 // againPage asks for the password again, and carries on what was under way.

@@ -156,7 +156,7 @@ func TestE11PeopleGetBackToTheirPrograms(t *testing.T) {
 				p := listening(t, s.URL, kind, b)
 				b.visit(p.authorize("a state", "tasks:write"))
 				if !way.signedIn {
-					b.says("asks to work for you. Sign in to decide about that.")
+					b.says("asks to work for you, and leads back to")
 					signIn()
 				}
 				b.says("Let Program act for you?")

@@ -48,7 +48,7 @@ func sampleConnect(client string, most *int) connectPage {
 		tokenForm: sampleTokenForm(true), Client: c, SignIn: c.signIn("https://carnet.example/mcp"), Link: c.link("https://carnet.example/mcp"),
 		MostDays: most, Policy: "/organizations/northwind/agents/policy",
 	}
-	p.Crumbs, p.Base, p.Button, p.Presets = connectCrumbs(c.Name), connect, "Connect", agentPresets(c.ID, "northwind")
+	p.Crumbs, p.Base, p.Button, p.Presets = connectCrumbs(c.Name), connect, "Connect", agentPresets(c.ID, "northwind", offering{role: access.Member, limit: access.AllScopes()})
 	days := agentDays(most)
 	p.Expiry = lives(sampleNow, days, "90")
 	return p
@@ -154,7 +154,7 @@ func sampleConsent(client clients.Client) consentPage {
 		Asked: clients.Asked{Client: client, RedirectHost: "localhost:3118", Loopback: true, Scopes: access.ScopeSet(access.ScopeTasksWrite)},
 		Here:  "/oauth/consent/x", tokenForm: sampleTokenForm(true), Policy: "/organizations/northwind/agents/policy",
 	}
-	p.Base, p.Button = p.Here, "Let it in"
+	p.Base, p.Button, p.Presets = p.Here, "Let it in", presetsOf(p.Here, url.Values{}, agentGrants(offering{role: access.Member, limit: access.AllScopes()}))
 	p.Expiry = lives(sampleNow, usualDays, "90")[:4]
 	return p
 }

@@ -57,7 +57,9 @@ func (d *Door) askConnect(v *visit) error {
 		query.Del("client")
 		return v.show(http.StatusOK, "agent-clients", "Connect an agent", "agents", clientsPage{Crumbs: connectCrumbs(""), Unknown: unknown, Clients: clientTiles(query)})
 	}
-	p, err := v.connectForm(newForm(prefilled(query, d.Now())), client)
+	values := prefilled(query, d.Now())
+	values.Set("proposed", "1")
+	p, err := v.connectForm(newForm(values), client)
 	if err != nil {
 		return err
 	}
@@ -126,13 +128,17 @@ func (v *visit) connectForm(f form, client mcpClient) (connectPage, error) {
 	if !v.offerOrganizations(&p.tokenForm, f) {
 		return p, nil
 	}
-	p.Presets = agentPresets(client.ID, p.Organization.Slug)
 	policy, err := v.agentPolicy(p.Organization.Slug)
 	if err != nil {
 		return p, err
 	}
 	p.Off, p.MostDays, p.Policy = !policy.Enabled, policy.MaxLifetimeDays, policyOf(p.Organization.Slug)
 	p.Blocked = p.Unverified || p.Off
+	on := offeringOf(policy, p.role())
+	p.Presets = agentPresets(client.ID, p.Organization.Slug, on)
+	if f.Value("proposed") != "" {
+		propose(f.Values, on)
+	}
 	days := agentDays(policy.MaxLifetimeDays)
 	expiry := f.Value("expiry")
 	if n, err := strconv.Atoi(expiry); expiry != customExpiry && (err != nil || !slices.Contains(days, n)) {
@@ -140,15 +146,33 @@ func (v *visit) connectForm(f form, client mcpClient) (connectPage, error) {
 		f.Values.Set("expiry", expiry)
 	}
 	p.Expiry = lives(v.d.Now(), days, expiry)
-	return p, v.offerGrant(&p.tokenForm, f, offeringOf(policy, p.role()), v.agentDraft)
+	return p, v.offerGrant(&p.tokenForm, f, on, v.agentDraft)
 }
 
-// agentPresets are common grants of agents, least first.
-func agentPresets(client, organization string) []preset {
-	return presetsOf(connect, url.Values{"client": {client}, "organization": {organization}}, []presetGrant{
-		{"Reads only", "", "projects:read,tasks:read,comments:read"},
-		{"Works on tasks", "", "projects:read,tasks:write,comments:write"},
-	})
+// agentPresets lead to the form with common grants of agents.
+func agentPresets(client, organization string, on offering) []preset {
+	return presetsOf(connect, url.Values{"client": {client}, "organization": {organization}}, agentGrants(on))
+}
+
+// agentGrants are common grants of agents, least first, as far as they can be given: with reading where writing cannot be.
+func agentGrants(on offering) []presetGrant {
+	var list []presetGrant
+	for _, g := range []struct {
+		label  string
+		scopes []access.Scope
+	}{
+		{"Reads only", []access.Scope{access.ScopeProjectsRead, access.ScopeTasksRead, access.ScopeCommentsRead}},
+		{"Works on tasks", []access.Scope{access.ScopeProjectsRead, access.ScopeTasksWrite, access.ScopeCommentsWrite}},
+	} {
+		var names []string
+		for _, scope := range g.scopes {
+			if near, ok := on.nearest(scope); ok {
+				names = append(names, near.String())
+			}
+		}
+		list = append(list, presetGrant{label: g.label, scopes: strings.Join(names, ",")})
+	}
+	return list
 }
 
 // agentDays are the lives of agents on offer, the usual one last: 90 days, or what the organization allows at most.

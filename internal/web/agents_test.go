@@ -294,6 +294,12 @@ func TestPolicyIsReadByMembersAndChangedByAdmins(t *testing.T) {
 	maya.get(policy).is(http.StatusOK, `name="scope.tasks" value="write" aria-label="Tasks: write" checked`, `name="scope.projects" value="none" aria-label="Projects: none" checked`, `name="writes_per_hour" type="text" value=""`)
 
 	ben = w.signIn("ben@example.com")
+	maya.post(policy, "enabled", "yes", "scope.tasks", "read", "scope.comments", "write", "destructive", "tasks:delete", "max_lifetime_days", "20", "writes_per_hour", "").is(http.StatusOK, "The policy is saved")
+	ben.get("/settings/agents/connect?client=zed&scopes=projects:read,tasks:write,comments:write").is(http.StatusOK, "scopes=tasks%3Aread%2Ccomments%3Awrite", `<span class="mono">projects:read</span>`)
+	if got := ben.ticked(); got != "tasks:read comments:write" {
+		t.Errorf("where little is allowed an address ticks %q", got)
+	}
+	maya.post(policy, "enabled", "yes", "scope.tasks", "write", "destructive", "tasks:delete", "max_lifetime_days", "20", "writes_per_hour", "").is(http.StatusOK, "The policy is saved")
 	ben.get("/settings/agents/connect?client=zed&scopes=projects:read").is(http.StatusOK, "The organization does not allow agents this", "allows agents 20 days at most", `value="20" checked`)
 	ben.post("/settings/agents/connect", append(ben.hidden(), "organization", "acme", "scope.projects", "read", "expiry", "20")...).is(http.StatusUnprocessableEntity, "does not allow projects:read")
 	ben.post("/settings/agents/connect", append(ben.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "custom", "expires_at", "2099-01-01T00:00")...).is(http.StatusUnprocessableEntity)

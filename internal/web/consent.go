@@ -102,7 +102,16 @@ func (d *Door) askConsent(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p, err := v.consentForm(newForm(url.Values{"proposed": {"1"}}), asked)
+	query := v.r.URL.Query()
+	wanted := asked.Scopes
+	if query.Has("scopes") { // of a preset
+		wanted = clients.KnownScopes(strings.Join(parted(query["scopes"]), " "))
+	}
+	values := url.Values{"organization": {query.Get("organization")}, "proposed": {"1"}}
+	for _, scope := range wanted.List() {
+		addScope(values, scope)
+	}
+	p, err := v.consentForm(newForm(values), asked)
 	if err != nil {
 		return err
 	}
@@ -201,10 +210,9 @@ func (v *visit) consentForm(f form, asked clients.Asked) (consentPage, error) {
 	p.Blocked = p.Unverified || p.Off
 	on := offeringOf(policy, p.role())
 	if f.Value("proposed") != "" {
-		for _, scope := range asked.Scopes.List() {
-			propose(f.Values, scope, on)
-		}
+		propose(f.Values, on)
 	}
+	p.Presets = presetsOf(p.Here, url.Values{"organization": {p.Organization.Slug}}, agentGrants(on))
 	days := agentDays(policy.MaxLifetimeDays)
 	expiry := f.Value("expiry")
 	if n, err := strconv.Atoi(expiry); err != nil || !slices.Contains(days, n) {
@@ -223,15 +231,13 @@ func (v *visit) consentForm(f form, asked clients.Asked) (consentPage, error) {
 	})
 }
 
-// propose ticks a scope that was asked for, or reading the same where writing cannot be granted.
-func propose(values url.Values, scope access.Scope, on offering) {
-	if _, disabled := on.refuses(scope); !disabled {
-		addScope(values, scope)
-		return
-	}
-	for _, entry := range access.Catalogue() {
-		if _, disabled := on.refuses(entry.Scope); !disabled && !entry.Write && access.ScopeSet(entry.Scope).Within(access.ScopeSet(scope)) {
-			addScope(values, entry.Scope)
+// propose ticks reading where writing was asked for and cannot be granted. What cannot be granted at all stays, for the
+// summary to name.
+func propose(values url.Values, on offering) {
+	for _, scope := range chosenScopes(values).List() {
+		if near, ok := on.nearest(scope); ok {
+			resource, level, _ := strings.Cut(near.String(), ":")
+			values.Set("scope."+resource, level)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -97,6 +98,17 @@ func (b *browser) enter(email string) {
 		b.town.t.Fatalf("%s asks for no sign-in", b.path)
 	}
 	b.post("/sign-in", append(b.hidden(), "email", email, "password", password, "next", u.Query().Get("next"))...)
+}
+
+// ticked returns the scopes that are ticked on the page.
+func (b *browser) ticked() string {
+	var ticked []string
+	for _, match := range tickedScope.FindAllStringSubmatch(b.body, -1) {
+		if match[2] != "none" {
+			ticked = append(ticked, match[1]+":"+match[2])
+		}
+	}
+	return strings.Join(ticked, " ")
 }
 
 // back is where the page leads to.
@@ -316,16 +328,58 @@ func TestE8OnlyWhatWasAskedForAndCanBeGrantedIsProposed(t *testing.T) {
 		}
 		_, authorize := w.registered("Cursor", callback, c.asked)
 		c.by.get(authorize).is(http.StatusOK)
-		var ticked []string
-		for _, match := range tickedScope.FindAllStringSubmatch(c.by.body, -1) {
-			if match[2] != "none" {
-				ticked = append(ticked, match[1]+":"+match[2])
-			}
-		}
-		if got := strings.Join(ticked, " "); got != c.want {
+		if got := c.by.ticked(); got != c.want {
 			t.Errorf("%s: %q is proposed", c.name, got)
 		}
 	}
+}
+
+// A name that reads like a sentence of ours is cut, and said to be a name.
+func TestALongNameIsNoSentenceOnTheSignInPage(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	_, authorize := w.registered("Your session has ended. Carnet asks you to enter your password again, for your safety", "https://evil.example/cb", "tasks:read")
+	b := w.browser().get(authorize).is(http.StatusOK, `calls itself <bdi class="called">Your session has ended. Carnet asks you to enter your passw…</bdi> `, "Unverified", `leads back to <span class="mono">evil.example</span>`)
+	_, next, _ := strings.Cut(b.path, "next=")
+	next, _ = url.QueryUnescape(next)
+	b.post("/sign-in", append(b.hidden(), "email", "nobody@example.com", "password", "wrong", "next", next)...).is(http.StatusUnauthorized, "enter your passw…</bdi>")
+}
+
+// E8: less than a client asked for is one click away, without scripts too, and as much of it as can be granted.
+func TestE8APresetIsOneClickAway(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	maya := w.owner("maya", "acme")
+	_, authorize := w.registered("Cursor", callback, "projects:write tasks:write comments:write members:read audit:read")
+	preset := func(label, settings string) {
+		t.Helper()
+		link := regexp.MustCompile(`href="([^"]*)" data-preset="([^"]*)">` + label + "<").FindStringSubmatch(maya.body)
+		if link == nil || !strings.Contains(link[2], settings) {
+			t.Fatalf("%s is offered as %q", label, link)
+		}
+		maya.get(html.UnescapeString(link[1])).is(http.StatusOK, "Let <bdi>Cursor</bdi> act for you?")
+	}
+	maya.get(authorize).is(http.StatusOK)
+	here := maya.path
+	preset("Reads only", url.QueryEscape("projects:read,tasks:read,comments:read"))
+	if got := maya.ticked(); got != "projects:read tasks:read comments:read" {
+		t.Errorf("reading is %q", got)
+	}
+	preset("Works on tasks", url.QueryEscape("projects:read,tasks:write,comments:write"))
+	if got := maya.ticked(); got != "projects:read tasks:write comments:write" {
+		t.Errorf("work on tasks is %q", got)
+	}
+	maya.post("/organizations/acme/agents/policy", "enabled", "yes", "scope.tasks", "read", "scope.comments", "write", "writes_per_hour", "").is(http.StatusOK, "The policy is saved")
+	maya.get(here)
+	preset("Works on tasks", url.QueryEscape("tasks:read,comments:write"))
+	if got := maya.ticked(); got != "tasks:read comments:write" {
+		t.Errorf("work on tasks, where little is allowed, is %q", got)
+	}
+	maya.get(here + "?scopes=projects:write,tasks:write,*&organization=nowhere").is(http.StatusOK)
+	if got := maya.ticked(); got != "tasks:read" {
+		t.Errorf("an address ticks %q", got)
+	}
+	maya.post(here, append(maya.hidden(), "organization", "acme", "scope.tasks", "read", "expiry", "30")...).is(http.StatusOK, "is let in")
 }
 
 // G1, G7: a client that ends its token is let in nowhere from the next call on.

@@ -53,6 +53,19 @@ func (o offering) refuses(scope access.Scope) (reason string, refused bool) {
 	}
 }
 
+// nearest returns the scope, or reading the same where only that can be chosen; ok is false where neither can.
+func (o offering) nearest(scope access.Scope) (near access.Scope, ok bool) {
+	if _, refused := o.refuses(scope); !refused {
+		return scope, true
+	}
+	for _, entry := range access.Catalogue() {
+		if _, refused := o.refuses(entry.Scope); !refused && !entry.Write && access.ScopeSet(entry.Scope).Within(access.ScopeSet(scope)) {
+			return entry.Scope, true
+		}
+	}
+	return scope, false
+}
+
 // withReads returns the scopes with the reads that their writes include.
 func withReads(set access.Scopes) access.Scopes {
 	for _, entry := range access.Catalogue() {

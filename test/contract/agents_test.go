@@ -45,6 +45,7 @@ func (w *world) agents(t *testing.T) {
 		{name: "all, oddly", as: w.owner, method: "DELETE", path: agents + "?all=yes", status: 422, code: "validation_failed", fields: []string{"query.all"}},
 		{name: "two members", as: w.owner, method: "DELETE", path: agents + "?member=" + w.memberID + "&member=" + w.ownerID, status: 422, code: "validation_failed", fields: []string{"query.member"}},
 		{name: "no selection, by a member", as: w.member, method: "DELETE", path: agents, status: 403, code: "role_insufficient"},
+		{name: "all, and a member", as: w.owner, method: "DELETE", path: agents + "?all=true&member=usr_x", status: 400, code: "request_malformed", says: "?all=true"},
 		{name: "all, by a stranger", as: w.stranger, method: "DELETE", path: agents + "?all=true", status: 404, code: "not_found"},
 		{name: "all, for a long reason", as: w.owner, method: "DELETE", path: agents + "?all=true", body: long, status: 422, code: "validation_failed", fields: []string{"body.reason"}},
 		{name: "one, for a long reason", as: w.owner, method: "DELETE", path: agent, body: long, status: 422, code: "validation_failed", fields: []string{"body.reason"}},

@@ -15,8 +15,8 @@ import (
 )
 
 // Line checks a text of one line, such as a name: valid UTF-8, no control or direction-changing characters, between
-// one and limit characters of which one can be seen. Invisible ones between others stay: emoji and Persian need some. It returns the text in NFC without blanks around it, and a field
-// that says what is wrong, nil when nothing is.
+// one and limit characters of which one can be seen. Invisible ones between others stay: emoji and Persian need some. It
+// returns the text in NFC without blanks around it, and a field that says what is wrong, nil when nothing is.
 func Line(location, value string, limit int) (string, *problem.Field) {
 	value = strings.TrimSpace(norm.NFC.String(value))
 	switch {

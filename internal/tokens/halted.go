@@ -10,6 +10,7 @@ import (
 	"carnet/access"
 	"carnet/internal/db"
 	"carnet/internal/mail"
+	"carnet/internal/text"
 	"carnet/internal/tokens/rows"
 )
 
@@ -43,7 +44,7 @@ func (s *Service) halted(ctx context.Context, organizationID, userID, client, ex
 	}
 	var last *Halt
 	for _, f := range found {
-		if f.ID == except || Family(f.ClientName) != Family(client) {
+		if f.ID == except || text.Likeness(Family(f.ClientName)) != text.Likeness(Family(client)) {
 			continue
 		}
 		h := Halt{At: db.Time(f.PausedAt.Int64), Reason: f.PauseReason, byID: f.PausedBy}

@@ -583,7 +583,7 @@ func TestWhoHaltedAnAgentIsToldThatAnotherIsConnected(t *testing.T) {
 		_, err = w.tokens.PauseAgent(t.Context(), w.as("olga"), "acme", first.Token.ID, tokens.Removal{Reason: "Too curious."})
 		w.ok(err)
 		w.mailbox.take()
-		if got := halted("Claude Code (carnet)"); !strings.HasPrefix(got, "false ") || !strings.HasSuffix(got, " Too curious.") {
+		if got := halted("claude code (carnet)"); !strings.HasPrefix(got, "false ") || !strings.HasSuffix(got, " Too curious.") {
 			t.Errorf("of the client: %q", got)
 		}
 		for _, other := range []string{"Zed", "Cursor", ""} {

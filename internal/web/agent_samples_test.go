@@ -6,6 +6,7 @@ import (
 
 	"carnet/access"
 	"carnet/internal/clients"
+	"carnet/internal/tokens"
 )
 
 // asMember offers what a member can grant.
@@ -46,7 +47,7 @@ func sampleConnect(client string, most *int) connectPage {
 	c, _ := clientOf(client)
 	p := connectPage{
 		tokenForm: sampleTokenForm(true), Client: c, SignIn: c.signIn("https://carnet.example/mcp"), Link: c.link("https://carnet.example/mcp"),
-		MostDays: most, Policy: "/organizations/northwind/agents/policy",
+		agentTerms: agentTerms{MostDays: most, Policy: "/organizations/northwind/agents/policy", Halted: &tokens.Halt{By: "Priya Raman", At: before(aDay), Reason: "It closed tasks that nobody had looked at."}},
 	}
 	p.Crumbs, p.Base, p.Button, p.Presets = connectCrumbs(c.Name), connect, "Connect", agentPresets(c.ID, "northwind", offering{role: access.Member, limit: access.AllScopes()})
 	days := agentDays(most)
@@ -152,7 +153,7 @@ var northwindAdmin = place{Slug: "northwind", Name: "Northwind Logistics", Role:
 func sampleConsent(client clients.Client) consentPage {
 	p := consentPage{
 		Asked: clients.Asked{Client: client, RedirectHost: "localhost:3118", Loopback: true, Scopes: access.ScopeSet(access.ScopeTasksWrite)},
-		Here:  "/oauth/consent/x", tokenForm: sampleTokenForm(true), Policy: "/organizations/northwind/agents/policy",
+		Here:  "/oauth/consent/x", tokenForm: sampleTokenForm(true), agentTerms: agentTerms{Policy: "/organizations/northwind/agents/policy"},
 	}
 	p.Base, p.Button, p.Presets = p.Here, "Let it in", presetsOf(p.Here, url.Values{}, agentGrants(offering{role: access.Member, limit: access.AllScopes()}))
 	p.Expiry = lives(sampleNow, usualDays, "90")[:4]

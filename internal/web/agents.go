@@ -132,7 +132,9 @@ func (v *visit) connectForm(f form, client mcpClient) (connectPage, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Off, p.MostDays, p.Policy = !policy.Enabled, policy.MaxLifetimeDays, policyOf(p.Organization.Slug)
+	if p.agentTerms, err = v.terms(p.Organization.Slug, client.Name, policy); err != nil {
+		return p, err
+	}
 	p.Blocked = p.Unverified || p.Off
 	on := offeringOf(policy, p.role())
 	p.Presets = agentPresets(client.ID, p.Organization.Slug, on)
@@ -173,6 +175,13 @@ func agentGrants(on offering) []presetGrant {
 		list = append(list, presetGrant{label: g.label, scopes: strings.Join(names, ",")})
 	}
 	return list
+}
+
+// terms returns what an organization has to say about an agent of the person in a client.
+func (v *visit) terms(slug, client string, policy org.AgentPolicy) (t agentTerms, err error) {
+	t = agentTerms{Off: !policy.Enabled, MostDays: policy.MaxLifetimeDays, Policy: policyOf(slug)}
+	t.Halted, err = v.d.Tokens.Halted(v.ctx(), v.caller, slug, client)
+	return t, err
 }
 
 // agentDays are the lives of agents on offer, the usual one last: 90 days, or what the organization allows at most.

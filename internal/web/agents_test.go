@@ -230,6 +230,10 @@ func TestAdminsOverseeAgentsAndOwnersSeeWhoAndWhy(t *testing.T) {
 	ben.get("/settings/agents/"+id).is(http.StatusOK, "Paused by maya.", "It runs in circles", "an admin of ACME resumes it").lacks(">Resume<")
 	ben.post("/settings/agents/"+id+"/resume").is(http.StatusForbidden, "Your role does not permit this")
 	maya.get(all+"?show=paused").is(http.StatusOK, "Ben&#39;s laptop").lacks(">Zed</a>")
+	ben.get("/settings/agents/connect?client=claude-code").is(http.StatusOK, "maya paused an agent of yours in this program", "“It runs in circles”", "they get a mail")
+	ben.get("/settings/agents/connect?client=zed").lacks("an agent of yours in this program")
+	_, authorize := w.registered("Claude Code (carnet)", callback, "tasks:read")
+	ben.get(authorize).is(http.StatusOK, "maya paused an agent of yours in this program", "“It runs in circles”")
 	maya.post(one+"/resume").is(http.StatusOK, "The agent is resumed", "by you: “It runs in circles”", "<strong>Resumed</strong>")
 	ben.get("/settings/agents/"+id).is(http.StatusOK, "<strong>Paused</strong>", "by maya: “It runs in circles”", "<strong>Resumed</strong>", "by maya<")
 

@@ -206,7 +206,9 @@ func (v *visit) consentForm(f form, asked clients.Asked) (consentPage, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Off, p.MostDays, p.Policy = !policy.Enabled, policy.MaxLifetimeDays, policyOf(p.Organization.Slug)
+	if p.agentTerms, err = v.terms(p.Organization.Slug, asked.Client.Name, policy); err != nil {
+		return p, err
+	}
 	p.Blocked = p.Unverified || p.Off
 	on := offeringOf(policy, p.role())
 	if f.Value("proposed") != "" {

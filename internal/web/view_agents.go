@@ -3,6 +3,8 @@ package web
 import (
 	"html/template"
 	"time"
+
+	"carnet/internal/tokens"
 )
 
 // clientTile leads to the form that connects a client.
@@ -21,12 +23,18 @@ type clientsPage struct {
 // connectPage shows the ways to connect a client.
 type connectPage struct {
 	tokenForm
-	Client   mcpClient
-	SignIn   []copyable
-	Link     template.URL
-	Off      bool   // no agents work in the organization
-	MostDays *int   // that an agent may live there
-	Policy   string // where that is said
+	Client mcpClient
+	SignIn []copyable
+	Link   template.URL
+	agentTerms
+}
+
+// agentTerms are what the organization has to say about an agent that is to be connected.
+type agentTerms struct {
+	Off      bool         // no agents work there
+	MostDays *int         // that an agent may live there
+	Policy   string       // where that is said
+	Halted   *tokens.Halt // how an admin last halted the person's agent of the same client there
 }
 
 // connection is whether an agent has made its first call.

@@ -9,11 +9,9 @@ import (
 // consentPage asks a person what a client may do.
 type consentPage struct {
 	tokenForm
-	Asked    clients.Asked
-	Here     string
-	Off      bool   // no agents work in the organization
-	MostDays *int   // that an agent may live there
-	Policy   string // where that is said
+	Asked clients.Asked
+	Here  string
+	agentTerms
 }
 
 // consentedPage leads back to the client.

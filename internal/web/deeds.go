@@ -193,7 +193,11 @@ func life(t tokenView, values []tokens.Value, steps []lifeEvent) []lifeEvent {
 			old := values[i+1]
 			text := old.Prefix + " was replaced"
 			if old.ValidUntil != nil && old.ValidUntil.Sub(values[i].CreatedAt) > time.Second {
-				text += ", and worked on until " + exact(*old.ValidUntil)
+				verb := ", and worked on until "
+				if old.ValidUntil.After(t.now) {
+					verb = ", and works on until "
+				}
+				text += verb + exact(*old.ValidUntil)
 			}
 			events = append(events, lifeEvent{Title: "Rotated", At: &values[i].CreatedAt, Text: text})
 		}

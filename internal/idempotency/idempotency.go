@@ -44,7 +44,7 @@ func New(d *db.DB, now func() time.Time) *Store { return &Store{db: d, now: now}
 //
 // authorize runs every time, in the same transaction, and its refusal is never kept. Of the refusals of change, those
 // are kept that would be the same the next time: not the ones about who is calling (401, 403, 404), not 429, nothing of 500
-// and above, and not more than 300 in an hour for a credential. Whatever change returns with an error is undone.
+// and above, none that is very long, and not more than 300 in an hour for a person. Whatever change returns with an error is undone.
 //
 // T is kept as JSON: it must come back whole from [json.Unmarshal], and must not hold what may not be stored, such as a
 // token's value.
@@ -81,9 +81,11 @@ func Do[T any](
 			return err
 		}
 		if refusal != nil {
-			room, err := refusals(caller).Take(ctx, tx, s.now(), 1)
-			if err != nil {
-				return err
+			room := len(refusal.Error()) <= longestRefusal
+			if room {
+				if room, err = refusals(caller).Take(ctx, tx, s.now(), 1); err != nil {
+					return err
+				}
 			}
 			if !room { // nothing was done, so that nothing is lost when it is decided anew
 				return e.release(ctx)
@@ -101,9 +103,12 @@ func Do[T any](
 	return result, replayed, nil
 }
 
-// refusals bounds how many refusals are kept for a credential: they cost their sender nothing else.
+// longestRefusal is how long a refusal that is kept can be, in bytes.
+const longestRefusal = 2000
+
+// refusals bounds how many refusals are kept for a person, with all their credentials: they cost their sender nothing else.
 func refusals(caller access.Caller) allowance.Allowance {
-	return allowance.Allowance{Source: "refusals:" + caller.CredentialID, Most: 300, Period: time.Hour}
+	return allowance.Allowance{Source: "refusals:" + caller.UserID, Most: 300, Period: time.Hour}
 }
 
 // attempt runs change so that it can be undone alone. A refusal that is to be kept comes back as such, and everything

@@ -26,7 +26,7 @@ func Line(location, value string, limit int) (string, *problem.Field) {
 		return "", &problem.Field{Location: location, Message: "must not be empty"}
 	case utf8.RuneCountInString(value) > limit:
 		return "", tooLong(location, limit)
-	case strings.ContainsFunc(value, func(r rune) bool { return forbidden(r) || r == '\n' || r == '\t' || r == '\r' }):
+	case strings.ContainsFunc(value, func(r rune) bool { return forbidden(r) || strings.ContainsRune("\n\t\r\u2028\u2029", r) }):
 		return "", &problem.Field{Location: location, Message: "must not contain control characters"}
 	case !strings.ContainsFunc(value, visible):
 		return "", &problem.Field{Location: location, Message: "must have a character that can be seen"}

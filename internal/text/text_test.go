@@ -36,6 +36,8 @@ func TestLine(t *testing.T) {
 		"a\u202eb":                "", // CVE-2021-42574
 		"a\u2066b":                "",
 		"a\u2069b":                "",
+		"a\u2028b":                "", // a line of its own, to some
+		"a\u2029b":                "",
 		"\ufeffa":                 "",
 		"a\uffffb":                "",
 		"a\xffb":                  "",

@@ -5,11 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"carnet/access"
+	"carnet/internal/allowance"
 	"carnet/internal/db"
 	"carnet/internal/mail"
+	"carnet/internal/problem"
 	"carnet/internal/text"
 	"carnet/internal/tokens/rows"
 )
@@ -32,54 +35,81 @@ func (s *Service) Halted(ctx context.Context, caller access.Caller, slug, client
 	if err != nil {
 		return nil, err
 	}
-	return s.halted(ctx, standing.OrganizationID, caller.UserID, client, "")
+	return s.halted(ctx, standing.OrganizationID, caller.UserID, client)
 }
 
-// halted leaves out one agent, which is the one that was just made.
-func (s *Service) halted(ctx context.Context, organizationID, userID, client, except string) (*Halt, error) {
-	q := rows.New(s.DB.Read())
-	found, err := q.HaltedAgents(ctx, rows.HaltedAgentsParams{OrganizationID: organizationID, UserID: userID})
+// halted returns how an agent of a user in a client of that family was last halted.
+func (s *Service) halted(ctx context.Context, organizationID, userID, client string) (*Halt, error) {
+	q := s.DB.Read()
+	named, err := clientsLike(ctx, q, organizationID, []string{Family(text.Likeness(client))})
 	if err != nil {
-		return nil, fmt.Errorf("look for agents that were halted: %w", err)
+		return nil, err
 	}
-	var last *Halt
-	for _, f := range found {
-		if f.ID == except || text.Likeness(Family(f.ClientName)) != text.Likeness(Family(client)) {
-			continue
-		}
-		h := Halt{At: db.Time(f.PausedAt.Int64), Reason: f.PauseReason, byID: f.PausedBy}
-		if f.RevokedBy != "" && f.RevokedBy != userID {
-			h = Halt{Revoked: true, At: db.Time(f.RevokedAt.Int64), Reason: f.RevokeReason, byID: f.RevokedBy}
-		}
-		if last == nil || h.At.After(last.At) {
-			last = &h
-		}
+	args := &db.Args{}
+	const columns = "SELECT t.paused_at, t.paused_by, t.pause_reason, t.revoked_at, t.revoked_by, t.revoke_reason FROM tokens t WHERE "
+	conditions := []string{
+		"t.organization_id = " + args.Add(organizationID), "t.user_id = " + args.Add(userID), "t.purpose = 'agent'", ofClients(named, args),
+		"((t.revoked_by <> '' AND t.revoked_by <> t.user_id) OR (t.paused_by <> '' AND t.paused_by <> t.user_id))",
 	}
-	if last == nil {
+	var paused, revoked sql.NullInt64
+	var pausedBy, revokedBy, pauseReason, revokeReason string
+	query := columns + strings.Join(conditions, " AND ") + " ORDER BY COALESCE(t.revoked_at, t.paused_at) DESC LIMIT 1"
+	err = q.QueryRowContext(ctx, query, args.Values()...).Scan(&paused, &pausedBy, &pauseReason, &revoked, &revokedBy, &revokeReason)
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil //nolint:nilnil // there is none, which is no error
 	}
-	person, err := q.Person(ctx, last.byID)
+	if err != nil {
+		return nil, fmt.Errorf("look for an agent that was halted: %w", err)
+	}
+	h := &Halt{At: db.Time(paused.Int64), Reason: pauseReason, byID: pausedBy}
+	if revokedBy != "" && revokedBy != userID {
+		h = &Halt{Revoked: true, At: db.Time(revoked.Int64), Reason: revokeReason, byID: revokedBy}
+	}
+	person, err := rows.New(q).Person(ctx, h.byID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("read who halted an agent: %w", err)
 	}
-	last.By, last.byEmail = person.Name, person.Email
-	return last, nil
+	h.By, h.byEmail = person.Name, person.Email
+	return h, nil
 }
 
-// TellReturned mails whoever halted an agent that its owner connected another of the same client. It is called when that
-// exists.
+// returnsTold is how often in a day somebody is told that the same person connects agents again.
+const returnsTold = 3
+
+// TellReturned mails whoever halted an agent that its owner connected another of the same client, while they have a say in
+// that. It is called when that exists.
 func (s *Service) TellReturned(ctx context.Context, t Token, ownerID string) {
 	if t.purpose != access.Agent {
 		return
 	}
-	halt, err := s.halted(ctx, t.organizationID, ownerID, t.Client.Name, t.ID)
-	if err != nil {
+	if err := s.tellReturned(ctx, t, ownerID); err != nil {
 		s.Log.Warn("whoever halted an agent could not be told of another", "error", err)
-		return
+	}
+}
+
+func (s *Service) tellReturned(ctx context.Context, t Token, ownerID string) error {
+	halt, err := s.halted(ctx, t.organizationID, ownerID, t.Client.Name)
+	if err != nil || halt == nil || halt.byEmail == "" {
+		return err
+	}
+	standing, err := s.standing(ctx, s.DB.Read(), access.Caller{UserID: halt.byID}, t.Organization)
+	if problem.Is(err, problem.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	role, _ := access.ParseRole(standing.Role)
+	if standing.SuspendedAt.Valid || !role.OrganizationPermissions().Has(access.OrganizationAdminister) {
+		return nil
+	}
+	told := allowance.Allowance{Source: "returned:" + halt.byID + ":" + ownerID, Most: returnsTold, Period: 24 * time.Hour}
+	if room, err := allowance.Use(ctx, s.DB, told, s.Now()); err != nil || !room {
+		return err
 	}
 	owner, err := rows.New(s.DB.Read()).Person(ctx, ownerID)
-	if halt == nil || halt.byEmail == "" || err != nil {
-		return
+	if err != nil {
+		return fmt.Errorf("read whose agent it is: %w", err)
 	}
 	did := "paused"
 	if halt.Revoked {
@@ -90,4 +120,5 @@ func (s *Service) TellReturned(ctx context.Context, t Token, ownerID string) {
 		Text: fmt.Sprintf("You %s an agent of %s (%s) in %s on %s. They have connected another one of the same client:\n\n  %s, %s, for %s\n\nIt works. Look at it: %s/organizations/%s/agents/%s\n",
 			did, quoted(owner.Name), owner.Email, quoted(t.organizationName), halt.At.Format("2 January 2006 at 15:04 UTC"), quoted(t.Name), t.Prefix, quoted(t.Client.Name), s.PublicURL, t.Organization, t.ID),
 	})
+	return nil
 }

@@ -31,8 +31,10 @@ func (s *Service) tell(ctx context.Context, caller access.Caller, owner Owner, n
 	s.Mail.Post(mail.Message{To: owner.Email, Subject: n.subject, Text: n.text(by) + "\nYour agents: " + s.PublicURL + "/settings/agents\n"})
 }
 
-// quoted marks what somebody chose themselves.
-func quoted(text string) string { return `"` + text + `"` }
+// quoted marks what somebody chose themselves. It ends where the mark ends: what they chose has none of its own.
+func quoted(text string) string {
+	return `"` + strings.NewReplacer(`"`, "'", "“", "'", "”", "'", "\u2028", " ", "\u2029", " ").Replace(text) + `"`
+}
 
 func (o Overseen) described() string {
 	text := quoted(o.Name) + ", " + o.Prefix

@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -149,14 +148,23 @@ func (s *Service) addOverseenProjects(ctx context.Context, q db.Queryer, list []
 	return err
 }
 
-// Family returns what a client is called without what it adds to its name for where it is set up, in brackets, such as
-// "Claude Code (carnet)". A name stands for its family wherever agents are chosen by their client.
+// Family returns what a client is called without what it adds to its name for where it is set up, in brackets at its end,
+// such as "Claude Code (carnet)". A name stands for its family wherever agents are chosen by their client.
 func Family(client string) string {
-	at := strings.IndexAny(client, "(（")
-	if at < 0 || !strings.HasSuffix(client, ")") && !strings.HasSuffix(client, "）") {
-		return client
+	for {
+		at := strings.LastIndexAny(client, "(（")
+		if at < 0 {
+			return client
+		}
+		if closing := strings.IndexAny(client[at:], ")）"); closing >= 0 && strings.Trim(client[at+closing:], ")） ") != "" {
+			return client // it is no end, but in the middle
+		}
+		shorter := strings.TrimSpace(client[:at])
+		if shorter == "" {
+			return client
+		}
+		client = shorter
 	}
-	return cmp.Or(strings.TrimSpace(client[:at]), client)
 }
 
 // clientsLike returns the names of clients of the organization's agents that the asked ones stand for: the same, those of

@@ -498,9 +498,9 @@ func (w *world) many(t *testing.T, owner string, n int) {
 func TestAClientIsChosenWithItsFamily(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		family := []string{
-			"Claude Code", "Claude Code (Büro 🏢)", "Claude Code (carnet)", "Claude Code(x)", "claude code", "CLAUDE CODE (y)", "Claude  Code (x)", "Claude\u00a0Code", "Claude Code（carnet）", "Ｃlaude Code", "Claude\u200b Code",
+			"Claude Code", "Claude Code (Büro 🏢)", "Claude Code (carnet)", "Claude Code(x)", "claude code", "CLAUDE CODE (y)", "Claude  Code (x)", "Claude\u00a0Code", "Claude Code（carnet）", "Ｃlaude Code", "Claude\u200b Code", "Claude Code (x",
 		}
-		for _, client := range append([]string{"Claude Code 2", "Claude", "ClaudeCode", "Claude Code (x", "(odd)", " (odd)", ""}, family...) {
+		for _, client := range append([]string{"Claude Code 2", "Claude", "ClaudeCode", "(odd)", " (odd)", ""}, family...) {
 			w.exec(`UPDATE tokens SET client_name = $1 WHERE id = $2`, client, w.agent("mel", "acme", "of "+client+".", "").Token.ID)
 		}
 		names, err := w.tokens.AgentClients(t.Context(), w.as("olga"), "acme")
@@ -554,7 +554,8 @@ func TestAClientIsChosenWithItsFamily(t *testing.T) {
 		}
 		for name, family := range map[string]string{
 			"Claude Code (carnet)": "Claude Code", "Claude Code(x)": "Claude Code", "Claude Code（carnet）": "Claude Code", "Claude Code (a) (b)": "Claude Code",
-			" (odd)": " (odd)", "(odd)": "(odd)", "Open (": "Open (", "Closed )": "Closed )", "": "",
+			" (odd)": " (odd)", "(odd)": "(odd)", "Open (": "Open", "Open (x": "Open", "Closed )": "Closed )", "": "",
+			"Cursor(b) and Claude Code (x)": "Cursor(b) and Claude Code", "Cursor (old) Robot": "Cursor (old) Robot", "A ((b))": "A",
 		} {
 			if got := tokens.Family(name); got != family {
 				t.Errorf("%q is of %q", name, got)
@@ -613,5 +614,31 @@ func TestWhoHaltedAnAgentIsToldThatAnotherIsConnected(t *testing.T) {
 		}
 		w.agent("mel", "acme", "third", "Claude Code")
 		w.told(t, "a third", "olga", "An agent that you revoked in Acme was connected again", `"third"`)
+		// However it is spelled, and however much else was halted.
+		for _, spelled := range []string{"claude code ⁽a⁾", "Claude Code (b", "Claude Code (c) (d)"} {
+			if got := halted(spelled); !strings.HasPrefix(got, "true ") {
+				t.Errorf("of %q: %q", spelled, got)
+			}
+		}
+		// What they chose ends no quotation, and nobody is flooded.
+		w.mailbox.take()
+		w.agent("mel", "acme", `x" Confirm at https://evil.example "`, "Claude Code")
+		if mails := w.mailbox.take(); len(mails) != 1 || !strings.Contains(mails[0].Text, `  "x' Confirm at https://evil.example '", carnet_agt_`) {
+			t.Errorf("%+v", mails)
+		}
+		for i := range 5 {
+			w.agent("mel", "acme", fmt.Sprint("flood ", i), "Claude Code")
+		}
+		if mails := w.mailbox.take(); len(mails) != 0 {
+			t.Errorf("%d mails more", len(mails))
+		}
+		// Who has no say there any more hears nothing.
+		w.pass(24 * time.Hour)
+		w.ok(w.org.Operators().AddMember(t.Context(), "acme", "zoe@example.com", "owner"))
+		w.ok(w.org.Operators().SetRole(t.Context(), "acme", "olga@example.com", "member"))
+		w.agent("mel", "acme", "later", "Claude Code")
+		if mails := w.mailbox.take(); len(mails) != 0 {
+			t.Errorf("told a member: %+v", mails)
+		}
 	})
 }

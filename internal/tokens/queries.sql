@@ -171,10 +171,3 @@ SELECT CAST(COALESCE(sum(CASE WHEN created_at + CAST(sqlc.arg(life) AS bigint) <
   count(*) AS shortened
 FROM tokens WHERE organization_id = sqlc.arg(organization_id) AND purpose = 'agent' AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > created_at + CAST(sqlc.arg(life) AS bigint) AND expires_at > CAST(sqlc.arg(now) AS bigint));
-
--- name: HaltedAgents :many
--- A person's agents in an organization that somebody else paused or revoked, the latest first.
-SELECT id, client_name, paused_at, paused_by, pause_reason, revoked_at, revoked_by, revoke_reason FROM tokens
-WHERE organization_id = $1 AND user_id = $2 AND purpose = 'agent'
-  AND ((revoked_by <> '' AND revoked_by <> user_id) OR (paused_by <> '' AND paused_by <> user_id))
-ORDER BY id DESC LIMIT 100;

@@ -442,7 +442,10 @@ func (v *visit) askPolicy(slug string, change org.PolicyChange) (asked bool, err
 			effects = append(effects, "stops "+plural(int(working), "agent")+" until agents are turned on again")
 		}
 	}
-	confirmed := fmt.Sprintf("%t/%d", change.Enabled.V, change.MaxLifetimeDays.V)
+	if len(before.Scopes) > 0 && len(change.Scopes.V) == 0 {
+		effects = append(effects, "leaves agents nothing that they may do")
+	}
+	confirmed := fmt.Sprintf("%t/%d/%s", change.Enabled.V, change.MaxLifetimeDays.V, strings.Join(effects, "/")) // what was shown, and nothing else
 	if len(effects) == 0 || v.posted("confirmed") == confirmed {
 		return false, nil
 	}

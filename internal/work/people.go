@@ -126,6 +126,6 @@ func nameKey(name string) string {
 			return -1
 		}
 		return r
-	}, norm.NFD.String(text.Fold(name)))
+	}, norm.NFD.String(text.Likeness(name)))
 	return strings.Join(strings.Fields(bare), " ")
 }

@@ -455,62 +455,6 @@ func (q *Queries) ForgetUse(ctx context.Context, arg ForgetUseParams) error {
 	return err
 }
 
-const haltedAgents = `-- name: HaltedAgents :many
-SELECT id, client_name, paused_at, paused_by, pause_reason, revoked_at, revoked_by, revoke_reason FROM tokens
-WHERE organization_id = $1 AND user_id = $2 AND purpose = 'agent'
-  AND ((revoked_by <> '' AND revoked_by <> user_id) OR (paused_by <> '' AND paused_by <> user_id))
-ORDER BY id DESC LIMIT 100
-`
-
-type HaltedAgentsParams struct {
-	OrganizationID string
-	UserID         string
-}
-
-type HaltedAgentsRow struct {
-	ID           string
-	ClientName   string
-	PausedAt     sql.NullInt64
-	PausedBy     string
-	PauseReason  string
-	RevokedAt    sql.NullInt64
-	RevokedBy    string
-	RevokeReason string
-}
-
-// A person's agents in an organization that somebody else paused or revoked, the latest first.
-func (q *Queries) HaltedAgents(ctx context.Context, arg HaltedAgentsParams) ([]HaltedAgentsRow, error) {
-	rows, err := q.db.QueryContext(ctx, haltedAgents, arg.OrganizationID, arg.UserID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []HaltedAgentsRow
-	for rows.Next() {
-		var i HaltedAgentsRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.ClientName,
-			&i.PausedAt,
-			&i.PausedBy,
-			&i.PauseReason,
-			&i.RevokedAt,
-			&i.RevokedBy,
-			&i.RevokeReason,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const insertCredential = `-- name: InsertCredential :exec
 INSERT INTO credentials (lookup_id, digest, organization_id, token_id, created_at, valid_until) VALUES ($1, $2, $3, $4, $5, NULL)
 `

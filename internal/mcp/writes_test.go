@@ -389,3 +389,21 @@ func TestWhatThePolicyStopsIsNotAskedForAgain(t *testing.T) {
 	must(t, err)
 	w.call(value, "update_task", `{"task":"WEB-1","title":"x"}`).refused("agent policy", "/agents/policy")
 }
+
+// Of several tasks, one that is not seen outweighs one that may not be changed, wherever it stands.
+func TestOfSeveralTasksTheUnseenOneIsTold(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, house.Plan{Data: t.TempDir()}, nil)
+	_, k := w.furnish()
+	w.person("gus")
+	must(t, w.Org.Operators().AddMember(t.Context(), "acme", "gus@example.com", "member"))
+	gus := w.signIn("gus@example.com")
+	_, value := w.agent(gus, nil, "tasks:write")
+	w.execute(`UPDATE memberships SET role = 'guest' WHERE user_id = $1`, gus.UserID)
+	w.execute(`INSERT INTO project_members (organization_id, project_id, user_id, role, created_at) SELECT organization_id, project_id, $1, 'viewer', created_at FROM tasks WHERE id = $2`, gus.UserID, k)
+	const nothing = "tsk_01m8ezgf3ce6e8ts7xq8xvkq78"
+	w.call(value, "set_task_status", `{"tasks":["`+k+`"],"status":"done"}`).refused("role does not permit")
+	for _, both := range [][2]string{{k, nothing}, {nothing, k}} {
+		w.call(value, "set_task_status", fmt.Sprintf(`{"tasks":[%q,%q],"status":"done"}`, both[0], both[1])).refused("There is nothing here that you can see, under the name in tasks[")
+	}
+}

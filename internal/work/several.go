@@ -94,17 +94,20 @@ func (s *Service) SetTaskStatus(ctx context.Context, caller access.Caller, taskI
 				return nil, err
 			}
 			found := make([]Task, len(ids))
+			var refusal error // one that is not seen outweighs one that may not be changed
 			for i, taskID := range ids {
 				var err error
 				found[i], err = s.taskFor(ctx, tx, caller, access.TasksWrite, taskID, present)
-				if problem.Is(err, problem.NotFound) {
+				switch {
+				case problem.Is(err, problem.NotFound):
 					return nil, problem.AbsentAt(fmt.Sprintf("body.tasks[%d]", slices.Index(taskIDs, taskID)))
-				}
-				if err != nil {
+				case problem.Is(err, problem.RoleInsufficient):
+					refusal = err
+				case err != nil:
 					return nil, err
 				}
 			}
-			return found, nil
+			return found, refusal
 		},
 		func(ctx context.Context, tx *sql.Tx, found []Task) ([]Changed[Task], error) {
 			if !slices.Contains(Statuses(), status) {

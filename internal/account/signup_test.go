@@ -282,14 +282,14 @@ func signUpWithinTheMinuteChangesNothing(t *testing.T, w *world) {
 
 // What strangers type stands in the mail as text: it starts no line of its own, and no link of theirs is a line.
 func mailOfASignUpQuotesTheName(t *testing.T, w *world) {
-	name := `Ada", open https://evil.example/` + "\u2028" + `or else "`
+	name := `Ada", open https://evil.example/ or else "`
 	w.signUp("ada@example.com", name, password)
 	mails := w.mailbox.all()
 	if len(mails) != 1 {
 		t.Fatalf("it mailed %+v", mails)
 	}
 	m := mails[0]
-	if !strings.Contains(m.Text, `as "Ada\", open https://evil.example/\u2028or else \"", on 14 March 2026 at 09:26 UTC.`) || strings.Contains(m.Subject, "Ada") {
+	if !strings.Contains(m.Text, `as "Ada\", open https://evil.example/ or else \"", on 14 March 2026 at 09:26 UTC.`) || strings.Contains(m.Subject, "Ada") {
 		t.Errorf("the mail is %q: %q", m.Subject, m.Text)
 	}
 	for _, line := range strings.Split(m.Text, "\n") {

@@ -163,6 +163,17 @@ func ScopeSet(scopes ...Scope) Scopes {
 	return set
 }
 
+// KnownScopes returns the set of the scopes of these names; what is no scope is left out.
+func KnownScopes(names ...string) Scopes {
+	var set Scopes
+	for _, name := range names {
+		if scope, ok := ParseScope(name); ok {
+			set |= ScopeSet(scope)
+		}
+	}
+	return set
+}
+
 // AllScopes returns the set of every scope.
 func AllScopes() Scopes { return 1<<scopeCount - 1 }
 

@@ -151,7 +151,7 @@ func (s *Service) asked(query url.Values) (ask, error) {
 	if err := s.canonical(query["resource"]); err != nil {
 		return ask{}, err
 	}
-	return ask{challenge: query.Get("code_challenge"), scopes: KnownScopes(query.Get("scope"))}, nil
+	return ask{challenge: query.Get("code_challenge"), scopes: scopesIn(query.Get("scope"))}, nil
 }
 
 // response is what a client is told: by its redirect URI, with the issuer (RFC 9207 section 2).

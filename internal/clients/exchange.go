@@ -77,7 +77,7 @@ func (s *Service) Exchange(ctx context.Context, e Exchange) (Fetched, error) {
 	s.Tokens.TellReturned(ctx, issued.Token, issued.Owner)
 	return Fetched{
 		AccessToken: issued.Value.Reveal(), TokenType: "Bearer", ExpiresIn: seconds(s.Now(), *issued.Token.ExpiresAt),
-		Scope: KnownScopes(joined(issued.Token.Scopes)).String(),
+		Scope: access.KnownScopes(issued.Token.Scopes...).String(),
 	}, nil
 }
 
@@ -176,14 +176,6 @@ func (s *Service) Revoke(ctx context.Context, who Credentials, value string) err
 		return refuse(UnauthorizedClient, "The token is not one that this client fetched. Its owner revokes it under Settings, Agents.")
 	}
 	return err
-}
-
-func joined(words []string) string {
-	text := ""
-	for _, w := range words {
-		text += w + " "
-	}
-	return text
 }
 
 // MetadataURL returns where the metadata of the protected resource are (RFC 9728 section 3.1).

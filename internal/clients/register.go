@@ -91,7 +91,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (Registered, err
 		return Registered{}, refuse(InvalidClientMetadata, "token_endpoint_auth_method must be none, client_secret_post or client_secret_basic.")
 	}
 	out := Registered{
-		Name: nameOf(r.Name), RedirectURIs: r.RedirectURIs, AuthMethod: r.AuthMethod, Scope: KnownScopes(r.Scope).String(),
+		Name: nameOf(r.Name), RedirectURIs: r.RedirectURIs, AuthMethod: r.AuthMethod, Scope: scopesIn(r.Scope).String(),
 		URI: text.Label(r.URI, redirectLimit), ApplicationType: text.Label(r.ApplicationType, 20),
 		GrantTypes: []string{"authorization_code"}, ResponseTypes: []string{"code"},
 	}
@@ -178,16 +178,10 @@ func hostsOf(uris []string) []string {
 	return hosts
 }
 
-// KnownScopes returns the scopes that a scope parameter names (RFC 6749 section 3.3). Clients ask for more than there is;
-// what is not known is left out.
-func KnownScopes(parameter string) access.Scopes {
-	var set access.Scopes
-	for _, name := range strings.Fields(parameter) {
-		if scope, ok := access.ParseScope(name); ok {
-			set |= access.ScopeSet(scope)
-		}
-	}
-	return set
+// scopesIn returns the scopes that a scope parameter names (RFC 6749 section 3.3). Clients ask for more than there is; what is
+// not known is left out.
+func scopesIn(parameter string) access.Scopes {
+	return access.KnownScopes(strings.Fields(parameter)...)
 }
 
 // client returns the client of an id, whose document may be fetched for it. It is invalid_client when there is none.

@@ -44,7 +44,8 @@ func New(d *db.DB, now func() time.Time) *Store { return &Store{db: d, now: now}
 //
 // authorize runs every time, in the same transaction, and its refusal is never kept. Of the refusals of change, those
 // are kept that would be the same the next time: not the ones about who is calling (401, 403, 404), not 429, nothing of 500
-// and above, none that is very long, and not more than 300 in an hour for a person. Whatever change returns with an error is undone.
+// and above, none that is very long, and not more than 300 in an hour for a person. Whatever change returns with an error is
+// undone.
 //
 // T is kept as JSON: it must come back whole from [json.Unmarshal], and must not hold what may not be stored, such as a
 // token's value.

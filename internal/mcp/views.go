@@ -200,7 +200,7 @@ func (d *Door) taskViews(ctx context.Context, c *call, list []work.Task) ([]task
 			ID: t.ID, Ref: fmt.Sprintf("%s-%d", key, t.Number), Project: key, ProjectID: t.ProjectID, Title: t.Title, Description: t.Description,
 			Status: string(t.Status), Priority: string(t.Priority), AssigneeID: t.AssigneeID, DueOn: t.DueOn,
 			CreatedBy: t.CreatedBy, CreatedByAgent: t.Agent, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, Version: t.Version,
-			URL: d.projectURL(c, t.ProjectID) + "/tasks/" + t.ID, creator: named(names, t.CreatedBy),
+			URL: d.projectURL(c, t.ProjectID) + "/tasks/" + t.ID, creator: called(names[t.CreatedBy], t.CreatedBy),
 		}
 		if t.AssigneeID != nil {
 			views[i].Assignee = names[*t.AssigneeID]
@@ -306,7 +306,7 @@ func (d *Door) getTask(ctx context.Context, c *call, name, commentsCursor string
 			return taskDetail{}, "", err
 		}
 		out.NextComments = listed.NextCursor
-		if out.Comments, err = d.commentViews(ctx, c, listed.Items); err != nil {
+		if out.Comments, err = d.commentsOn(ctx, c, listed.Items, map[string]work.TaskName{id: {Ref: out.Task.Ref}}); err != nil {
 			return taskDetail{}, "", err
 		}
 		words += commentWords(out.Comments)
@@ -354,15 +354,20 @@ func (d *Door) recentActivity(ctx context.Context, c *call, project, since strin
 }
 
 func (d *Door) commentViews(ctx context.Context, c *call, list []work.Comment) ([]commentView, error) {
-	names, err := d.names(ctx, c, nil, list)
-	if err != nil {
-		return nil, err
-	}
 	ids := make([]string, len(list))
 	for i, one := range list {
 		ids[i] = one.TaskID
 	}
 	tasks, err := d.Work.TaskNames(ctx, c.caller, ids)
+	if err != nil {
+		return nil, err
+	}
+	return d.commentsOn(ctx, c, list, tasks)
+}
+
+// commentsOn returns comments on tasks whose names are known, by id.
+func (d *Door) commentsOn(ctx context.Context, c *call, list []work.Comment, tasks map[string]work.TaskName) ([]commentView, error) {
+	names, err := d.names(ctx, c, nil, list)
 	if err != nil {
 		return nil, err
 	}
@@ -400,8 +405,6 @@ func called(name, id string) string {
 	}
 	return fmt.Sprintf("%q (%s)", name, id)
 }
-
-func named(names map[string]string, id string) string { return called(names[id], id) }
 
 func commentWords(list []commentView) string {
 	var b strings.Builder

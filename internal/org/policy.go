@@ -38,12 +38,7 @@ type AgentPolicy struct {
 
 // Rules returns the policy as the rules of access know it.
 func (p AgentPolicy) Rules() access.AgentPolicy {
-	rules := access.AgentPolicy{Off: !p.Enabled}
-	for _, name := range p.Scopes {
-		if scope, ok := access.ParseScope(name); ok {
-			rules.Scopes |= access.ScopeSet(scope)
-		}
-	}
+	rules := access.AgentPolicy{Off: !p.Enabled, Scopes: access.KnownScopes(p.Scopes...)}
 	for _, name := range p.Destructive {
 		if permission, ok := access.ParseDestructive(name); ok {
 			rules.Destructive |= access.PermissionSet(permission)

@@ -105,7 +105,7 @@ func (d *Door) askConsent(v *visit) error {
 	query := v.r.URL.Query()
 	wanted := asked.Scopes
 	if query.Has("scopes") { // of a preset
-		wanted = clients.KnownScopes(strings.Join(parted(query["scopes"]), " "))
+		wanted = access.KnownScopes(parted(query["scopes"])...)
 	}
 	values := url.Values{"organization": {query.Get("organization")}, "proposed": {"1"}}
 	for _, scope := range wanted.List() {

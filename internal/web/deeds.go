@@ -72,8 +72,8 @@ func changeTitle(detail map[string]any) string {
 func changeWords(detail map[string]any) (words []string) {
 	before, after := textsOf(detail["scopes_before"]), textsOf(detail["scopes"])
 	missing := func(from, in []string) []string { // writing includes reading
-		held := scopeSet(in)
-		return slices.DeleteFunc(slices.Clone(from), func(s string) bool { return scopeSet([]string{s}).Within(held) })
+		held := access.KnownScopes(in...)
+		return slices.DeleteFunc(slices.Clone(from), func(s string) bool { return access.KnownScopes(s).Within(held) })
 	}
 	if lost := missing(before, after); len(lost) > 0 {
 		words = append(words, "without "+strings.Join(lost, ", "))
@@ -97,16 +97,6 @@ func changeWords(detail map[string]any) (words []string) {
 		}
 	}
 	return words
-}
-
-// scopeSet returns the scopes of these names; those that are not known are left out.
-func scopeSet(names []string) (set access.Scopes) {
-	for _, name := range names {
-		if scope, ok := access.ParseScope(name); ok {
-			set |= access.ScopeSet(scope)
-		}
-	}
-	return set
 }
 
 // textsOf returns the texts of a list in the detail of an event; nil for anything else.

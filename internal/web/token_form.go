@@ -37,10 +37,8 @@ func (d *Door) newToken(v *visit) error {
 // prefilled turns the public parameters of the address into inputs of the form. What it does not know it leaves out.
 func prefilled(query url.Values, now time.Time) url.Values {
 	values := url.Values{"name": {query.Get("name")}, "organization": {query.Get("organization")}}
-	for _, name := range parted(query["scopes"]) {
-		if scope, ok := access.ParseScope(name); ok {
-			addScope(values, scope)
-		}
+	for _, scope := range access.KnownScopes(parted(query["scopes"])...).List() {
+		addScope(values, scope)
 	}
 	if ids := parted(query["projects"]); len(ids) > 0 {
 		values.Set("reach", "chosen")

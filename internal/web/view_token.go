@@ -75,9 +75,7 @@ func (t tokenView) Noun() string {
 func (t tokenView) scopes() access.Scopes {
 	var set access.Scopes
 	for _, s := range t.Scopes {
-		if scope, ok := access.ParseScope(s.Name); ok {
-			set |= access.ScopeSet(scope)
-		}
+		set |= access.KnownScopes(s.Name)
 	}
 	return set
 }

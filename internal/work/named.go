@@ -18,22 +18,19 @@ import (
 // not see is not_found. It asks for no permission: a caller may know where it acts. An id comes back as it is, whatever
 // lies behind it.
 func (s *Service) ProjectID(ctx context.Context, caller access.Caller, name string) (string, error) {
-	if id.Valid(id.Project, name) {
-		return name, nil
-	}
 	return s.projectID(ctx, caller, name, present)
 }
 
 // ProjectIDToDelete is [Service.ProjectID] for a deletion, which may have been carried out already: by the same request, whose
 // answer is kept.
 func (s *Service) ProjectIDToDelete(ctx context.Context, caller access.Caller, name string) (string, error) {
-	if id.Valid(id.Project, name) {
-		return name, nil
-	}
 	return s.projectID(ctx, caller, name, either)
 }
 
 func (s *Service) projectID(ctx context.Context, caller access.Caller, name string, of state) (string, error) {
+	if id.Valid(id.Project, name) {
+		return name, nil
+	}
 	key := strings.ToUpper(name)
 	if !keyForm.MatchString(key) {
 		return "", problem.Absent()
@@ -130,11 +127,7 @@ func (s *Service) MemberNames(ctx context.Context, caller access.Caller, ids []s
 		return names, nil
 	}
 	conditions, args := membersIn(caller.Visible())
-	marks := make([]string, len(ids))
-	for i, id := range ids {
-		marks[i] = args.Add(id)
-	}
-	found, err := s.DB.Read().QueryContext(ctx, memberColumns+" WHERE "+conditions+" AND m.user_id IN ("+strings.Join(marks, ", ")+")", args.Values()...)
+	found, err := s.DB.Read().QueryContext(ctx, memberColumns+" WHERE "+conditions+" AND m.user_id IN ("+args.AddAll(ids)+")", args.Values()...)
 	if err != nil {
 		return nil, fmt.Errorf("read the names of members: %w", err)
 	}
